@@ -1,0 +1,5 @@
+"""Addresses of forecasts, under /ai/."""
+
+from django.urls import URLPattern
+
+urlpatterns: list[URLPattern] = []

@@ -1,0 +1,408 @@
+"""Where HTTP meets the rest: parsing, rendering, paging, request ids, and every error as problem details."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import uuid
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from typing import Any, Never
+
+import numpy as np
+import orjson
+import redis
+import structlog
+from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
+from django.db import InterfaceError, OperationalError
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
+from django.views import defaults
+from rest_framework import exceptions, serializers
+from rest_framework.pagination import LimitOffsetPagination
+from rest_framework.parsers import BaseParser
+from rest_framework.renderers import BaseRenderer, BrowsableAPIRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import set_rollback
+
+from omarino.errors import (
+    BodyTooLarge,
+    DatabaseUnavailable,
+    HubError,
+    MalformedBody,
+    NotFound,
+    Outage,
+    TenantMismatch,
+)
+
+PROBLEM = "application/problem+json"
+DEFAULT_MAX_BODY_BYTES = 1_048_576
+MAX_DEPTH = 40
+REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+log = structlog.get_logger(__name__)
+
+
+# What comes in
+
+
+def read_body(stream: Any, limit_bytes: int) -> bytes:
+    """The whole body, or `BodyTooLarge` before more than the limit was held."""
+    declared = stream.META.get("CONTENT_LENGTH") if hasattr(stream, "META") else None
+    if declared and declared.isdigit() and int(declared) > limit_bytes:
+        raise BodyTooLarge(limit_bytes=limit_bytes)
+    body: bytes = stream.read(limit_bytes + 1)
+    if len(body) > limit_bytes:
+        raise BodyTooLarge(limit_bytes=limit_bytes)
+    return body
+
+
+def parse_json(body: bytes) -> Any:
+    """Strict JSON: UTF-8, finite numbers, no repeated names, no NUL, no lone surrogate, at most 40 levels.
+
+    >>> parse_json(b'{"a": 1, "a": 2}')
+    Traceback (most recent call last):
+    omarino.errors.MalformedBody: The body cannot be read: the name 'a' appears twice in one object.
+    """
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError as fault:
+        raise MalformedBody(reason="it is not UTF-8") from fault
+    if _depth(body) > MAX_DEPTH:
+        raise MalformedBody(reason=f"it is nested more than {MAX_DEPTH} levels deep")
+    try:
+        value = json.loads(
+            text,
+            object_pairs_hook=_unique,
+            parse_constant=_refuse_constant,
+            parse_float=_finite,
+            parse_int=_int,
+        )
+    except json.JSONDecodeError as fault:
+        where = f"line {fault.lineno}, column {fault.colno}"
+        raise MalformedBody(reason=f"it is not JSON ({fault.msg}, {where})") from fault
+    if "\\u" in text and _has_bad_text(value):
+        raise MalformedBody(reason="a text holds a NUL or half a surrogate pair")
+    return value
+
+
+_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"')
+_NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
+
+
+def _depth(body: bytes) -> int:
+    brackets = _STRINGS.sub(b"", body).translate(None, _NOT_BRACKETS)
+    if not brackets:
+        return 0
+    codes = np.frombuffer(brackets, dtype=np.uint8)
+    steps = np.where((codes == ord("[")) | (codes == ord("{")), 1, -1)
+    return int(np.cumsum(steps).max())
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise MalformedBody(reason=f"the name {twice[:50]!r} appears twice in one object")
+    return found
+
+
+def _refuse_constant(name: str) -> Never:
+    raise MalformedBody(reason=f"{name} is not JSON; write null for a missing number")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise MalformedBody(reason=f"the number {text[:50]} is too large")
+    return number
+
+
+def _int(text: str) -> int | float:
+    return int(text) if len(text) < 19 else _finite(text)
+
+
+def _has_bad_text(value: Any) -> bool:
+    if isinstance(value, str):
+        return "\0" in value or any("\ud800" <= character <= "\udfff" for character in value)
+    if isinstance(value, dict):
+        return any(_has_bad_text(part) for pair in value.items() for part in pair)
+    return isinstance(value, list) and any(_has_bad_text(part) for part in value)
+
+
+class StrictJSONParser(BaseParser):
+    """A view says how much it takes: `max_body_bytes`."""
+
+    media_type = "application/json"
+
+    def parse(
+        self, stream: Any, media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
+    ) -> Any:
+        view = (parser_context or {}).get("view")
+        body = read_body(stream, getattr(view, "max_body_bytes", DEFAULT_MAX_BODY_BYTES))
+        if not body:
+            raise MalformedBody(reason="it is empty; send a JSON object")
+        return parse_json(body)
+
+
+class TenantField(serializers.CharField):
+    """The tenant a body names: the caller's own, or 403."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{"max_length": 64, "help_text": "The tenant of your token.", **kwargs})
+
+    def to_internal_value(self, data: Any) -> str:
+        named: str = super().to_internal_value(data)
+        if named != self.context["request"].auth.tenant_id:
+            raise TenantMismatch(where="the body")
+        return named
+
+
+# What goes out
+
+
+class JSONRenderer(BaseRenderer):
+    """orjson: numpy arrays as they are, times in UTC with `Z`."""
+
+    media_type = "application/json"
+    format = "json"
+    charset = None
+    options = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NAIVE_UTC | orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS
+
+    def render(
+        self,
+        data: Any,
+        accepted_media_type: str | None = None,
+        renderer_context: Mapping[str, Any] | None = None,
+    ) -> bytes:
+        response = (renderer_context or {}).get("response")
+        if response is not None and response.exception:
+            response["Content-Type"] = PROBLEM
+        return b"" if data is None else orjson.dumps(data, default=str, option=self.options)
+
+
+class BrowsableRenderer(BrowsableAPIRenderer):
+    """DRF's pages over the same routes, for a person who signed in."""
+
+    def get_default_renderer(self, view: Any) -> BaseRenderer:
+        return JSONRenderer()
+
+
+class Pagination(LimitOffsetPagination):
+    """`limit` and `offset` are checked, not guessed; the rows stand under the view's `list_name`."""
+
+    default_limit = 50
+    max_limit = 500
+    list_name = "results"
+
+    def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any] | None:
+        self.list_name = getattr(view, "list_name", self.list_name)
+        return super().paginate_queryset(queryset, request, view)
+
+    def get_limit(self, request: Request) -> int:
+        return self._whole(request, "limit", 1, self.max_limit, self.default_limit)
+
+    def get_offset(self, request: Request) -> int:
+        return self._whole(request, "offset", 0, 10_000_000, 0)
+
+    def get_paginated_response(self, data: Any) -> Response:
+        return Response(
+            {self.list_name: data, "total": self.count, "limit": self.limit, "offset": self.offset}
+        )
+
+    def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
+        whole = {"type": "integer", "minimum": 0}
+        return {
+            "type": "object",
+            "required": [self.list_name, "total", "limit", "offset"],
+            "properties": {self.list_name: schema, "total": whole, "limit": whole, "offset": whole},
+        }
+
+    @staticmethod
+    def _whole(request: Request, name: str, least: int, most: int, default: int) -> int:
+        text = request.query_params.get(name)
+        if text is None:
+            return default
+        if not (text.isascii() and text.isdigit() and least <= int(text[:12]) <= most):
+            raise exceptions.ValidationError({name: f"A whole number from {least} to {most}."})
+        return int(text)
+
+
+# Errors
+
+
+def problem(request: Any, *, status: int, code: str, title: str, detail: str, **facts: Any) -> dict[str, Any]:
+    """The body of an error, RFC 9457; `code` is for programs and does not change."""
+    return {
+        **facts,
+        "type": f"urn:omarino:problem:{code}",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "code": code,
+        "request_id": getattr(request, "request_id", None),
+    }
+
+
+def handle_exception(exc: Exception, context: Mapping[str, Any]) -> Response | None:
+    """The one place where errors meet HTTP. The unexpected gives None: logged, answered 500."""
+    request = context["request"]
+    known = _as_problem(exc)
+    if known is None:
+        return None
+    set_rollback()
+    status, code, title, detail, facts, headers = known
+    body = problem(request._request, status=status, code=code, title=title, detail=detail, **facts)
+    return Response(body, status=status, headers=headers)
+
+
+Known = tuple[int, str, str, str, dict[str, Any], dict[str, str]]
+
+
+def _as_problem(exc: Exception) -> Known | None:
+    if isinstance(exc, Http404):
+        exc = NotFound()
+    if isinstance(exc, OperationalError | InterfaceError):
+        log.error("database_unavailable", error=str(exc).split("\n")[0])
+        exc = DatabaseUnavailable()
+    if isinstance(exc, redis.ConnectionError | redis.TimeoutError):
+        log.error("valkey_unavailable", error=str(exc))
+        exc = Outage()
+    if isinstance(exc, Outage):
+        return exc.status, exc.code, exc.title, str(exc), exc.facts, {"Retry-After": str(exc.retry_after_s)}
+    if isinstance(exc, HubError):
+        return exc.status, exc.code, exc.title, str(exc), exc.facts, {}
+    if isinstance(exc, PermissionDenied):
+        exc = exceptions.PermissionDenied()
+    if isinstance(exc, RequestDataTooBig):
+        exc = BodyTooLarge(limit_bytes=DEFAULT_MAX_BODY_BYTES)
+        return exc.status, exc.code, exc.title, str(exc), exc.facts, {}
+    if isinstance(exc, SuspiciousOperation):
+        return 400, "bad_request", "Bad request", "The request cannot be served.", {}, {}
+    if isinstance(exc, exceptions.ValidationError):
+        errors = list(_flatten(exc.get_full_details()))
+        named = ", ".join(dict.fromkeys(error["field"] for error in errors if error["field"]))
+        detail = f"Please mend: {named}." if named else errors[0]["message"]
+        return 422, "validation_failed", "Unprocessable content", detail, {"errors": errors}, {}
+    if isinstance(exc, exceptions.APIException):
+        headers = {}
+        if header := getattr(exc, "auth_header", None):
+            headers["WWW-Authenticate"] = header
+        if (wait := getattr(exc, "wait", None)) is not None:
+            headers["Retry-After"] = str(math.ceil(wait))
+        code = exc.get_codes()
+        title = HTTPStatus(exc.status_code).phrase
+        return (
+            exc.status_code,
+            code if isinstance(code, str) else "error",
+            title,
+            str(exc.detail),
+            {},
+            headers,
+        )
+    return None
+
+
+def _flatten(details: Any, path: tuple[str, ...] = ()) -> Any:
+    """DRF's tree of details as rows of field, message and code."""
+    if isinstance(details, list):
+        for index, part in enumerate(details):
+            leaf = (
+                isinstance(part, dict) and set(part) == {"message", "code"} and isinstance(part["code"], str)
+            )
+            yield from _flatten(part, path if leaf else (*path, str(index)))
+    elif set(details) == {"message", "code"} and isinstance(details["code"], str):
+        yield {"field": ".".join(path), "message": details["message"], "code": details["code"]}
+    else:
+        for name, part in details.items():
+            yield from _flatten(part, path if name == "non_field_errors" else (*path, str(name)))
+
+
+# Middleware, and Django's own error pages
+
+
+class RequestIdMiddleware:
+    """Gives each request an id, or keeps the caller's, in the answer and in every log line."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        given = request.headers.get("X-Request-ID", "")
+        request.request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex  # type: ignore[attr-defined]
+        with structlog.contextvars.bound_contextvars(request_id=request.request_id):  # type: ignore[attr-defined]
+            response = self.get_response(request)
+        response.headers["X-Request-ID"] = request.request_id  # type: ignore[attr-defined]
+        return response
+
+
+class OutageMiddleware:
+    """Outages outside DRF's views, in a page or a sign-in: 503 as well."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
+        if not isinstance(exception, Outage | OperationalError | InterfaceError | redis.RedisError):
+            return None
+        known = _as_problem(exception)
+        if known is None:
+            return None
+        status, code, title, detail, facts, headers = known
+        return _json(request, status, code, title, detail, headers, **facts)
+
+
+def _json(
+    request: HttpRequest,
+    status: int,
+    code: str,
+    title: str,
+    detail: str,
+    headers: Mapping[str, str] | None = None,
+    **facts: Any,
+) -> HttpResponse:
+    body = problem(request, status=status, code=code, title=title, detail=detail, **facts)
+    return HttpResponse(
+        orjson.dumps(body, default=str), status=status, content_type=PROBLEM, headers=dict(headers or {})
+    )
+
+
+def _is_page(request: HttpRequest) -> bool:
+    return request.path.startswith("/admin")
+
+
+def handler400(request: HttpRequest, exception: Exception) -> HttpResponseBase:
+    if _is_page(request):
+        return defaults.bad_request(request, exception)
+    known = _as_problem(exception) or (
+        400,
+        "bad_request",
+        "Bad request",
+        "The request cannot be served.",
+        {},
+        {},
+    )
+    return _json(request, *known[:4])
+
+
+def handler403(request: HttpRequest, exception: Exception) -> HttpResponseBase:
+    if _is_page(request):
+        return defaults.permission_denied(request, exception)
+    return _json(request, 403, "permission_denied", "Forbidden", "You may not do this.")
+
+
+def handler404(request: HttpRequest, exception: Exception) -> HttpResponseBase:
+    if _is_page(request):
+        return defaults.page_not_found(request, exception)
+    return _json(request, NotFound.status, NotFound.code, NotFound.title, NotFound.detail)
+
+
+def handler500(request: HttpRequest) -> HttpResponseBase:
+    if _is_page(request):
+        return defaults.server_error(request)
+    detail = "Something went wrong on our side. It was logged under this request_id; nothing was changed."
+    return _json(request, 500, "internal_error", "Internal server error", detail)

@@ -1,0 +1,52 @@
+"""Do settings and servers fit together? `manage.py check` and every start ask."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.db import connections
+
+
+@register(Tags.security, deploy=True)
+def no_embedded_server_in_production(**_: Any) -> list[CheckMessage]:
+    found: list[CheckMessage] = []
+    if settings.DATABASE_IS_EMBEDDED:
+        found.append(
+            Error("DATABASE_URL is not set.", hint="Production needs a server of its own.", id="omarino.E001")
+        )
+    if settings.REDIS_IS_EMBEDDED:
+        found.append(
+            Error("REDIS_HOST is not set.", hint="Production needs a server of its own.", id="omarino.E002")
+        )
+    if "*" in settings.ALLOWED_HOSTS:
+        found.append(Warning("ALLOWED_HOSTS answers to every name.", id="omarino.W001"))
+    return found
+
+
+@register(Tags.database)
+def role_respects_row_security(databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
+    """A superuser or BYPASSRLS role would see every tenant's rows whatever a policy says."""
+    found: list[CheckMessage] = []
+    for alias in databases or []:
+        with connections[alias].cursor() as cursor:
+            cursor.execute(
+                "SELECT rolname, rolsuper, rolbypassrls FROM pg_roles WHERE rolname = current_user"
+            )
+            name, is_superuser, passes = cursor.fetchone()
+            cursor.execute("SHOW server_version_num")
+            version = int(cursor.fetchone()[0])
+        if is_superuser or passes:
+            message = f"The database role {name} passes row-level security."
+            hint = (
+                "Give the service a role that is neither superuser nor BYPASSRLS; see docs/configuration.md."
+            )
+            level = Warning if settings.DEVELOPMENT else Error
+            found.append(level(message, hint=hint, id="omarino.E003"))
+        if version < 150000:
+            found.append(
+                Error(f"PostgreSQL {version // 10000} is too old; 15 or newer is needed.", id="omarino.E004")
+            )
+    return found

@@ -1,0 +1,128 @@
+"""Is it alive, and which of its parts are: for probes, dashboards and the person at 2 a.m."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import redis
+from botocore.exceptions import BotoCoreError, ClientError
+from django.conf import settings
+from django.core.cache import cache
+from django.core.files.storage import storages
+from django.db import Error, connection
+from drf_spectacular.utils import extend_schema
+from kombu.exceptions import OperationalError as BrokerError
+from rest_framework.permissions import AllowAny
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from omarino.authentication import KEYS
+from omarino.celery import app as celery_app
+from omarino.errors import IdentityUnavailable
+
+NEEDED = frozenset({"database", "storage", "identity"})  # without the others answers are slower, or jobs wait
+FAULTS = (Error, redis.RedisError, BrokerError, OSError, BotoCoreError, ClientError, IdentityUnavailable)
+
+
+class HealthView(APIView):
+    """Alive: asks no other part, so that a probe never restarts a service whose database is away."""
+
+    authentication_classes = []
+    permission_classes = [AllowAny]
+
+    @extend_schema(responses={200: dict[str, Any]}, tags=["health"])
+    def get(self, request: Request) -> Response:
+        return Response(_header("healthy"))
+
+
+class DetailedHealthView(APIView):
+    """Each dependency with its state and latency; 503 when one that is needed is out."""
+
+    authentication_classes = []
+    permission_classes = [AllowAny]
+
+    @extend_schema(responses={200: dict[str, Any], 503: dict[str, Any]}, tags=["health"])
+    def get(self, request: Request) -> Response:
+        dependencies = {name: _look(probe) for name, probe in PROBES.items()}
+        out = {name for name, found in dependencies.items() if found["status"] == "unavailable"}
+        status = "unhealthy" if out & NEEDED else "degraded" if out else "healthy"
+        headers = {"Retry-After": "5"} if status == "unhealthy" else {}
+        return Response(
+            {**_header(status), "dependencies": dependencies},
+            status=503 if status == "unhealthy" else 200,
+            headers=headers,
+        )
+
+
+def _header(status: str) -> dict[str, Any]:
+    return {
+        "status": status,
+        "service": settings.SERVICE_NAME,
+        "version": settings.VERSION,
+        "timestamp": datetime.now(UTC),
+        "environment": settings.ENVIRONMENT,
+    }
+
+
+def _look(probe: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    began = time.perf_counter()
+    try:
+        found = {"status": "healthy", **probe()}
+    except FAULTS as fault:
+        found = {"status": "unavailable", "error": type(fault).__name__}
+    return {**found, "latency_ms": round((time.perf_counter() - began) * 1000, 1)}
+
+
+def _database() -> dict[str, Any]:
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW server_version")
+        return {"version": cursor.fetchone()[0].split()[0]}
+
+
+def _timescaledb() -> dict[str, Any]:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'")
+        row = cursor.fetchone()
+    return {"version": row[0]} if row else {"status": "not_installed"}
+
+
+def _cache() -> dict[str, Any]:
+    cache.get("health")
+    return {}
+
+
+def _broker() -> dict[str, Any]:
+    with celery_app.connection_for_read() as broker:
+        broker.ensure_connection(max_retries=1, interval_start=0, timeout=1)
+    return {}
+
+
+def _workers() -> dict[str, Any]:
+    answers = celery_app.control.ping(timeout=0.5)
+    return {"count": len(answers)} if answers else {"status": "unavailable", "count": 0}
+
+
+def _storage() -> dict[str, Any]:
+    kind = "s3" if settings.MINIO_ENDPOINT_URL else "folder"
+    storages["models"].exists("health")
+    return {"kind": kind}
+
+
+def _identity() -> dict[str, Any]:
+    KEYS.warm()
+    return {"issuer": "development" if settings.DEVELOPMENT_ISSUER else "keycloak"}
+
+
+PROBES: dict[str, Callable[[], dict[str, Any]]] = {
+    "database": _database,
+    "timescaledb": _timescaledb,
+    "cache": _cache,
+    "broker": _broker,
+    "workers": _workers,
+    "storage": _storage,
+    "identity": _identity,
+}

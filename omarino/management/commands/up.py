@@ -1,0 +1,136 @@
+"""`manage.py up`: the whole service on this machine, until Ctrl-C."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+
+from omarino import embedded
+from omarino.authentication import development_token
+from omarino.permissions import ROLES
+from omarino.supervisor import AlreadyRunning, Supervisor, wait_for
+
+MANAGE = [sys.executable, str(settings.BASE_DIR / "manage.py")]
+
+
+class Command(BaseCommand):
+    help = "Start the service: database and cache unless given, migrations, web server, worker and beat."
+    requires_system_checks = []
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        self.asked_to_stop = threading.Event()
+        for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(signum, lambda *_: self.asked_to_stop.set())
+        try:
+            supervisor = Supervisor(settings.DATA_DIR)
+        except AlreadyRunning as other:
+            raise CommandError(
+                f"Another `up` (process {other}) serves from {settings.DATA_DIR}. Stop it, or set DATA_DIR and PORT."
+            ) from other
+        try:
+            self._serve(supervisor)
+        except embedded.EmbeddedServerFailed as fault:
+            raise CommandError(str(fault)) from fault
+        finally:
+            self._say("Stopping.")
+            supervisor.stop()
+
+    def _serve(self, supervisor: Supervisor) -> None:
+        self._start_servers(supervisor)
+        self._say("Preparing the database.")
+        prepared = subprocess.run([*MANAGE, "prepare", "--demo"], check=False)
+        if prepared.returncode or self.asked_to_stop.is_set():
+            raise CommandError("The database could not be prepared; the reason stands above.")
+        for name, command in self._commands().items():
+            supervisor.start(name, command)
+        if wait_for(lambda: self._is_up() or self._is_over(supervisor), patience_s=60) and self._is_up():
+            self._greet()
+        while not self.asked_to_stop.wait(0.5):
+            if name := supervisor.dead():
+                raise CommandError(f"{name} ended by itself. Its last lines:\n{supervisor.log_tail(name)}")
+
+    def _start_servers(self, supervisor: Supervisor) -> None:
+        if not (settings.DATABASE_IS_EMBEDDED or settings.REDIS_IS_EMBEDDED):
+            return
+        services = embedded.with_free_ports(settings.DATA_DIR)
+        if settings.DATABASE_IS_EMBEDDED:
+            self._say("Starting PostgreSQL.")
+            supervisor.adopt("postgres", embedded.start_postgres(settings.DATA_DIR, services))
+        if settings.REDIS_IS_EMBEDDED:
+            self._say("Starting Valkey.")
+            supervisor.adopt("valkey", embedded.start_valkey(settings.DATA_DIR, services))
+
+    def _commands(self) -> dict[str, list[str]]:
+        celery = [sys.executable, "-m", "celery", "-A", "omarino.celery"]
+        level = settings.LOG_LEVEL.lower()
+        return {
+            "web": [
+                *(sys.executable, "-m", "granian", "--interface", "wsgi", "omarino.wsgi:application"),
+                *("--host", settings.HOST, "--port", str(settings.PORT)),
+                *("--workers", str(settings.WEB_PROCESSES), "--blocking-threads", str(settings.WEB_THREADS)),
+                *("--working-dir", str(settings.BASE_DIR), "--log-level", level, "--respawn-failed-workers"),
+            ],
+            "worker": [
+                *(*celery, "--workdir", str(settings.BASE_DIR), "worker", "--loglevel", level),
+                *("--concurrency", str(settings.WORKER_PROCESSES)),
+            ],
+            "beat": [
+                *(*celery, "--workdir", str(settings.BASE_DIR), "beat", "--loglevel", level),
+                *("--schedule", str(settings.DATA_DIR / "beat-schedule"), "--pidfile="),
+            ],
+        }
+
+    def _address(self) -> str:
+        host = "127.0.0.1" if settings.HOST in ("0.0.0.0", "::") else settings.HOST  # noqa: S104
+        return f"http://{host}:{settings.PORT}"
+
+    def _is_up(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self._address()}/health", timeout=2) as answer:  # noqa: S310  our own address
+                return bool(answer.status == 200)
+        except (urllib.error.URLError, OSError):
+            return False
+
+    def _is_over(self, supervisor: Supervisor) -> bool:
+        return self.asked_to_stop.is_set() or supervisor.dead() is not None
+
+    def _greet(self) -> None:
+        address = self._address()
+        lines = [
+            "",
+            f"OMARINO AI Hub answers at {address}",
+            f"  API documentation  {address}/docs",
+            f"  pages              {address}/admin/",
+            f"  logs               {settings.DATA_DIR / 'logs'}",
+        ]
+        if settings.DEVELOPMENT_ISSUER:
+            token = development_token(tenant_id="demo", roles=ROLES, ttl=timedelta(hours=12))
+            body = '{"tenant_id": "demo", "asset_id": "SITE", "forecast_type": "load", "horizon_hours": 24}'
+            lines += [
+                f"  sign in as         admin / {settings.DEVELOPMENT_ADMIN_PASSWORD}",
+                "",
+                "A token for the tenant demo, good for twelve hours (`manage.py token` prints more):",
+                "",
+                token,
+                "",
+                "A first forecast of the sample site; paste it:",
+                "",
+                f"curl -s {address}/ai/forecast -H 'Content-Type: application/json' "
+                f"-H 'Authorization: Bearer {token}' -d '{body}'",
+                "",
+            ]
+        lines.append("Ctrl-C stops it.")
+        self._say("\n".join(lines))
+
+    def _say(self, text: str) -> None:
+        self.stdout.write(text)
+        self.stdout.flush()

@@ -1,0 +1,453 @@
+"""Every setting, read once. The rest of the code says `settings.X`; docs/configuration.md is made from here."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import structlog
+from csp.constants import NONE, SELF
+from django.core.exceptions import ImproperlyConfigured
+from psycopg.conninfo import conninfo_to_dict
+
+from omarino import embedded
+from omarino.env import Environment
+
+VERSION = "0.1.0"
+BASE_DIR = Path(__file__).resolve().parent.parent
+env = Environment(os.environ)
+
+# The service
+
+SERVICE_NAME = env.text("SERVICE_NAME", default="ai-hub", meaning="Name in health answers and logs")
+ENVIRONMENT = env.text(
+    "ENVIRONMENT",
+    default="development",
+    choices=("development", "staging", "production"),
+    meaning="Outside development secrets must be given, and no development token is accepted",
+)
+DEVELOPMENT = ENVIRONMENT == "development"
+LOG_LEVEL = env.text(
+    "LOG_LEVEL",
+    default="INFO",
+    choices=("DEBUG", "INFO", "WARNING", "ERROR"),
+    meaning="Least severe line logged",
+)
+PORT = env.integer("PORT", default=8003, minimum=1, maximum=65535, meaning="Port of the web server")
+HOST = env.text(
+    "HOST",
+    default="127.0.0.1" if DEVELOPMENT else "0.0.0.0",  # noqa: S104  in a container: all of its own addresses
+    meaning="Address the web server binds",
+)
+WEB_PROCESSES = env.integer(
+    "WEB_PROCESSES", default=2, minimum=1, maximum=256, meaning="Web server processes"
+)
+WEB_THREADS = env.integer(
+    "WEB_THREADS", default=4, minimum=1, maximum=256, meaning="Threads in each web process"
+)
+WORKER_PROCESSES = env.integer(
+    "WORKER_PROCESSES", default=2, minimum=1, maximum=256, meaning="Celery processes"
+)
+DATA_DIR = Path(
+    env.text(
+        "DATA_DIR", default=str(BASE_DIR / ".data"), meaning="Folder of the embedded servers and local files"
+    )
+).resolve()
+ALLOWED_HOSTS = [
+    host.strip()
+    for host in env.text(
+        "ALLOWED_HOSTS", default="localhost,127.0.0.1,[::1]", meaning="Host names this service answers to"
+    ).split(",")
+]
+CSRF_TRUSTED_ORIGINS = [
+    origin.strip()
+    for origin in env.text(
+        "CSRF_TRUSTED_ORIGINS", meaning="Origins of the pages behind a proxy, such as https://hub.example.org"
+    ).split(",")
+    if origin.strip()
+]
+
+
+def _kept_secret(name: str) -> str:
+    """A secret of the development service, made on first use and kept."""
+    path = DATA_DIR / name
+    if not path.exists():
+        embedded.write_private(path, secrets.token_urlsafe(48))
+    return path.read_text()
+
+
+SECRET_KEY = env.secret("SECRET_KEY", meaning="Signs sessions; required outside development")
+if DEVELOPMENT and not SECRET_KEY:
+    SECRET_KEY = _kept_secret("secret_key")
+DEVELOPMENT_ADMIN_PASSWORD = _kept_secret("admin_password") if DEVELOPMENT else ""
+env.require(len(SECRET_KEY) >= 50, "SECRET_KEY must be set to at least 50 random characters.")
+DEBUG = False  # tracebacks belong in the log, in development as well
+
+# PostgreSQL and Valkey: the given ones, or those that `manage.py up` runs
+
+_services = embedded.running_services(DATA_DIR)
+DATABASE_URL = env.url(
+    "DATABASE_URL",
+    schemes=("postgresql", "postgres"),
+    meaning="PostgreSQL; unset, `manage.py up` runs its own",
+)
+DATABASE_IS_EMBEDDED = not DATABASE_URL
+_database = conninfo_to_dict(DATABASE_URL or _services.database_url)
+DATABASES: dict[str, dict[str, Any]] = {
+    "default": {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": _database.pop("dbname", "omarino"),
+        "USER": _database.pop("user", ""),
+        "PASSWORD": _database.pop("password", ""),
+        "HOST": _database.pop("host", ""),
+        "PORT": _database.pop("port", ""),
+        "CONN_MAX_AGE": 60,
+        "CONN_HEALTH_CHECKS": True,
+        "ATOMIC_REQUESTS": False,
+        "OPTIONS": {
+            "connect_timeout": 2,
+            "options": "-c statement_timeout=60000 -c timezone=UTC",
+            **_database,
+        },
+    }
+}
+
+REDIS_HOST = env.text("REDIS_HOST", meaning="Redis or Valkey; unset, `manage.py up` runs its own")
+REDIS_IS_EMBEDDED = not REDIS_HOST
+_redis_host = REDIS_HOST or "127.0.0.1"
+_redis_port = env.integer("REDIS_PORT", default=6379, minimum=1, maximum=65535, meaning="Its port")
+_redis_password = env.secret("REDIS_PASSWORD", meaning="Its password")
+REDIS_DB = env.integer("REDIS_DB", default=0, maximum=1_000_000, meaning="Database number of the cache")
+if REDIS_IS_EMBEDDED:
+    _redis_port, _redis_password = _services.redis_port, _services.redis_password
+_redis = (
+    f"redis://:{_redis_password}@{_redis_host}:{_redis_port}"
+    if _redis_password
+    else (f"redis://{_redis_host}:{_redis_port}")
+)
+CELERY_BROKER_URL = (
+    env.url(
+        "CELERY_BROKER_URL",
+        schemes=("redis", "rediss"),
+        meaning="Queue, best a server of its own with `noeviction`; unset, database REDIS_DB + 1 of the cache's server",
+    )
+    or f"{_redis}/{REDIS_DB + 1}"
+)
+
+FEATURE_CACHE_TTL = env.integer(
+    "FEATURE_CACHE_TTL", default=300, meaning="Seconds a computed feature is kept"
+)
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": f"{_redis}/{REDIS_DB}",
+        "TIMEOUT": FEATURE_CACHE_TTL,
+        "KEY_PREFIX": "omarino",
+        "OPTIONS": {"socket_timeout": 0.2, "socket_connect_timeout": 0.2},
+    }
+}
+
+# Files: a folder, or a bucket when an endpoint is given
+
+MINIO_ENDPOINT_URL = env.url(
+    "MINIO_ENDPOINT_URL",
+    schemes=("http", "https"),
+    meaning="S3 endpoint of models and exports; unset: local folders",
+)
+_s3_key = env.secret("MINIO_ACCESS_KEY", meaning="S3 key") or env.secret(
+    "AWS_ACCESS_KEY_ID", meaning="The same, by its AWS name"
+)
+_s3_secret = env.secret("MINIO_SECRET_KEY", meaning="S3 secret") or env.secret(
+    "AWS_SECRET_ACCESS_KEY", meaning="The same, by its AWS name"
+)
+AWS_REGION = env.text("AWS_REGION", default="us-east-1", meaning="S3 region")
+MODEL_STORAGE_BUCKET = env.text("MODEL_STORAGE_BUCKET", default="ml-models", meaning="S3 bucket")
+MODEL_STORAGE_PATH = Path(
+    env.text("MODEL_STORAGE_PATH", default=str(DATA_DIR / "models"), meaning="Folder of models without S3")
+)
+EXPORT_STORAGE_PATH = Path(
+    env.text("EXPORT_STORAGE_PATH", default=str(DATA_DIR / "exports"), meaning="Folder of exports without S3")
+)
+
+
+def _storage(folder: Path, prefix: str) -> dict[str, Any]:
+    if not MINIO_ENDPOINT_URL:
+        return {
+            "BACKEND": "django.core.files.storage.FileSystemStorage",
+            "OPTIONS": {"location": str(folder)},
+        }
+    return {
+        "BACKEND": "storages.backends.s3.S3Storage",
+        "OPTIONS": {
+            "endpoint_url": MINIO_ENDPOINT_URL,
+            "access_key": _s3_key,
+            "secret_key": _s3_secret,
+            "region_name": AWS_REGION,
+            "bucket_name": MODEL_STORAGE_BUCKET,
+            "location": prefix,
+            "addressing_style": "path",
+            "file_overwrite": True,
+        },
+    }
+
+
+STORAGES = {
+    "models": _storage(MODEL_STORAGE_PATH, "models"),
+    "exports": _storage(EXPORT_STORAGE_PATH, "exports"),
+    "default": _storage(DATA_DIR / "files", "files"),
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+}
+
+# Identity
+
+KEYCLOAK_URL = env.url(
+    "KEYCLOAK_URL",
+    schemes=("http", "https"),
+    meaning="Keycloak; unset (development only), the service trusts its own `manage.py token`",
+).rstrip("/")
+KEYCLOAK_REALM = env.text("KEYCLOAK_REALM", default="omarino", meaning="Its realm")
+KEYCLOAK_CLIENT_ID = env.text(
+    "KEYCLOAK_CLIENT_ID", default="omarino-ai-hub", meaning="Audience of our tokens"
+)
+KEYCLOAK_CLIENT_SECRET = env.secret("KEYCLOAK_CLIENT_SECRET", meaning="For the sign-in to the pages")
+JWT_ALGORITHM = env.text(
+    "JWT_ALGORITHM", default="RS256", choices=("RS256", "ES256"), meaning="The one signature accepted"
+)
+DEVELOPMENT_ISSUER = DEVELOPMENT and not KEYCLOAK_URL
+JWT_ISSUER = f"{KEYCLOAK_URL}/realms/{KEYCLOAK_REALM}" if KEYCLOAK_URL else "urn:omarino:development"
+JWKS_URL = f"{JWT_ISSUER}/protocol/openid-connect/certs" if KEYCLOAK_URL else ""
+JWT_LEEWAY = timedelta(seconds=10)
+env.require(
+    DEVELOPMENT or bool(KEYCLOAK_URL),
+    "KEYCLOAK_URL must be set outside development: there is no other issuer.",
+)
+env.require(
+    not DEVELOPMENT_ISSUER or JWT_ALGORITHM == "RS256",
+    "JWT_ALGORITHM must be RS256 without KEYCLOAK_URL: development tokens are signed by RS256.",
+)
+
+# What operators may tune
+
+DEFAULT_FORECAST_HORIZON = env.integer(
+    "DEFAULT_FORECAST_HORIZON",
+    default=24,
+    minimum=1,
+    maximum=168,
+    meaning="`horizon_hours` when not asked for",
+)
+DEFAULT_FORECAST_INTERVAL = env.integer(
+    "DEFAULT_FORECAST_INTERVAL",
+    default=60,
+    minimum=15,
+    maximum=1440,
+    meaning="`interval_minutes` when not asked for",
+)
+ANOMALY_THRESHOLD = env.number(
+    "ANOMALY_THRESHOLD", default=3.0, minimum=1.0, maximum=5.0, meaning="`sensitivity` when not asked for"
+)
+SHAP_MAX_SAMPLES = env.integer(
+    "SHAP_MAX_SAMPLES", default=100, minimum=10, maximum=1000, meaning="`max_samples` when not asked for"
+)
+MODEL_CACHE_SIZE = env.integer(
+    "MODEL_CACHE_SIZE", default=10, minimum=1, meaning="Models kept loaded in a process"
+)
+MODEL_CACHE_TTL = env.integer("MODEL_CACHE_TTL", default=3600, meaning="Seconds an unused model stays loaded")
+OTEL_EXPORTER_OTLP_ENDPOINT = env.url(
+    "OTEL_EXPORTER_OTLP_ENDPOINT", schemes=("http", "https"), meaning="Where traces will go (not sent yet)"
+)
+OTEL_SERVICE_NAME = env.text("OTEL_SERVICE_NAME", default=SERVICE_NAME, meaning="Our name in traces")
+BEHIND_TLS_PROXY = env.flag(
+    "BEHIND_TLS_PROXY",
+    default=not DEVELOPMENT,
+    meaning="A proxy ends TLS and sets X-Forwarded-Proto: cookies become secure, HTTP is redirected, HSTS is sent",
+)
+
+if env.problems:
+    raise ImproperlyConfigured("\n".join(env.problems))
+
+# Django
+
+INSTALLED_APPS = [
+    "omarino",
+    "features",
+    "forecasting",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "django.contrib.postgres",
+    "csp",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+]
+MIDDLEWARE = [
+    "omarino.api.RequestIdMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "omarino.api.OutageMiddleware",
+]
+ROOT_URLCONF = "omarino.urls"
+WSGI_APPLICATION = "omarino.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+AUTH_USER_MODEL = "omarino.User"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+LOGIN_URL = "admin:login"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+LANGUAGE_CODE = "en-gb"
+TIME_ZONE = "UTC"
+USE_TZ = True
+STATIC_URL = "/static/"
+STATIC_ROOT = Path(
+    env.text("STATIC_ROOT", default=str(BASE_DIR / "staticfiles"), meaning="Folder of collected static files")
+)
+STATICFILES_DIRS = [BASE_DIR / "templates" / "static"]
+DATA_UPLOAD_MAX_MEMORY_SIZE = 2_621_440  # of forms; the API's own limits stand beside its views
+TEST_RUNNER = "django.test.runner.DiscoverRunner"
+
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = BEHIND_TLS_PROXY
+SECURE_SSL_REDIRECT = BEHIND_TLS_PROXY
+SECURE_REDIRECT_EXEMPT = [
+    r"^health$",
+    r"^api/health$",
+    r"^health/detailed$",
+]  # probes inside the cluster speak HTTP
+SECURE_HSTS_SECONDS = 31_536_000 if BEHIND_TLS_PROXY else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = BEHIND_TLS_PROXY
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_TLS_PROXY else None
+X_FRAME_OPTIONS = "DENY"
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [NONE],
+        "script-src": [SELF],
+        "style-src": [SELF],
+        "img-src": [SELF, "data:"],
+        "font-src": [SELF],
+        "connect-src": [SELF],
+        "form-action": [SELF],
+        "base-uri": [NONE],
+        "frame-ancestors": [NONE],
+    }
+}
+
+# The API
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "omarino.authentication.BearerAuthentication",
+        "omarino.authentication.SignedInAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["omarino.permissions.Closed"],
+    "DEFAULT_PARSER_CLASSES": ["omarino.api.StrictJSONParser"],
+    "DEFAULT_RENDERER_CLASSES": ["omarino.api.JSONRenderer", "omarino.api.BrowsableRenderer"],
+    "DEFAULT_PAGINATION_CLASS": "omarino.api.Pagination",
+    "DEFAULT_SCHEMA_CLASS": "omarino.openapi.Schema",
+    "EXCEPTION_HANDLER": "omarino.api.handle_exception",
+    "TEST_REQUEST_DEFAULT_FORMAT": "json",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "OMARINO AI Hub",
+    "DESCRIPTION": "Forecasts with honest uncertainty, for the people who run energy sites.",
+    "VERSION": VERSION,
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    "SERVE_AUTHENTICATION": [],
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+    "COMPONENT_SPLIT_REQUEST": True,
+    "SCHEMA_PATH_PREFIX": "/ai",
+    "ENUM_NAME_OVERRIDES": {},
+}
+
+# The queue: a wake-up only, the rows are the truth. A task longer than the visibility timeout would be
+# started again, so the hard limit lies below it; the sweep of unacknowledged messages is every 10 s.
+
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_TASK_TIME_LIMIT = 3300
+CELERY_TASK_SOFT_TIME_LIMIT = 3240
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "visibility_timeout": 3600,
+    "unacked_restore_interval": 10,
+    "unacked_restore_throttle": 1,
+    "socket_timeout": 5,
+    "socket_connect_timeout": 2,
+    "retry_on_timeout": True,
+}
+CELERY_TIMEZONE = "UTC"
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {}
+
+# Logs: one JSON object a line, ours and the libraries'
+
+_log_fields: list[Any] = [
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_log_level,
+    structlog.stdlib.add_logger_name,
+    structlog.stdlib.ExtraAdder(),
+    structlog.processors.TimeStamper(fmt="iso", utc=True, key="timestamp"),
+    structlog.processors.format_exc_info,
+]
+structlog.configure(
+    processors=[*_log_fields[:3], *_log_fields[4:], structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+    logger_factory=structlog.stdlib.LoggerFactory(),
+    wrapper_class=structlog.stdlib.BoundLogger,
+    cache_logger_on_first_use=True,
+)
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "json": {
+            "()": "structlog.stdlib.ProcessorFormatter",
+            "foreign_pre_chain": _log_fields,
+            "processors": [
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.JSONRenderer(),
+            ],
+        }
+    },
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
+    "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
+    "loggers": {
+        "django.request": {"level": "ERROR"},  # a refused request is the caller's business, not an operator's
+        "django.security": {"level": "ERROR"},
+    },
+}

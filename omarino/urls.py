@@ -1,0 +1,31 @@
+"""Every address of the service."""
+
+from csp.constants import SELF, UNSAFE_INLINE
+from csp.decorators import csp_update
+from django.contrib import admin
+from django.urls import include, path
+from drf_spectacular.views import SpectacularJSONAPIView, SpectacularRedocView, SpectacularSwaggerSplitView
+
+from omarino.health import DetailedHealthView, HealthView
+
+handler400 = "omarino.api.handler400"
+handler403 = "omarino.api.handler403"
+handler404 = "omarino.api.handler404"
+handler500 = "omarino.api.handler500"
+
+# ReDoc writes its styles into the page and searches in a worker; no other page may.
+redoc = csp_update({"style-src": [SELF, UNSAFE_INLINE], "worker-src": [SELF, "blob:"]})(
+    SpectacularRedocView.as_view(url_name="openapi")
+)
+
+urlpatterns = [
+    path("health", HealthView.as_view(), name="health"),
+    path("api/health", HealthView.as_view(), name="api-health"),
+    path("health/detailed", DetailedHealthView.as_view(), name="health-detailed"),
+    path("openapi.json", SpectacularJSONAPIView.as_view(), name="openapi"),
+    path("docs", SpectacularSwaggerSplitView.as_view(url_name="openapi"), name="docs"),
+    path("redoc", redoc, name="redoc"),
+    path("admin/", admin.site.urls),
+    path("ai/features/", include("features.urls")),
+    path("ai/", include("forecasting.urls")),
+]

@@ -1,0 +1,29 @@
+"""The product's settings on real servers started for this run; given ones are used instead.
+
+The servers must listen before the settings are read, hence here and not in a fixture.
+"""
+
+import atexit
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+_folder = Path(tempfile.mkdtemp(prefix="hub-tests-"))
+atexit.register(shutil.rmtree, _folder, ignore_errors=True)
+os.environ.setdefault("DATA_DIR", str(_folder))
+os.environ.setdefault("STATIC_ROOT", str(_folder / "static"))
+
+from omarino import embedded  # noqa: E402
+
+_services = embedded.running_services(Path(os.environ["DATA_DIR"]))
+if not os.environ.get("DATABASE_URL"):
+    _postgres = embedded.start_postgres(_folder, _services)
+    atexit.register(embedded.stop, _postgres)
+    # Only the superuser may make the test database; the tests themselves run in it.
+    embedded.allow_making_databases(_services)
+if not os.environ.get("REDIS_HOST"):
+    _valkey = embedded.start_valkey(_folder, _services)
+    atexit.register(embedded.stop, _valkey)
+
+from omarino.settings import *  # noqa: E402, F403
