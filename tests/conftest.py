@@ -7,12 +7,25 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.core.management import call_command
 from rest_framework.test import APIClient
 
-from omarino.authentication import Principal, development_token
+from omarino.authentication import KEYS, Principal, development_token
 from omarino.permissions import ROLES
 
 ClientOf = Callable[..., APIClient]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def static_files() -> None:
+    """Pages name their files by digest, so the files must be collected as in a deployment."""
+    call_command("collectstatic", interactive=False, verbosity=0)
+
+
+@pytest.fixture(autouse=True)
+def cold_keys() -> None:
+    """Each test meets the identity provider as a new process does."""
+    KEYS.forget()
 
 
 @pytest.fixture
