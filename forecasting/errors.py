@@ -1,0 +1,48 @@
+"""What can be wrong with a request for a forecast, in the words of forecasting."""
+
+from __future__ import annotations
+
+from omarino.errors import HubError
+
+
+class SeriesTooShort(HubError):
+    status = 422
+    code = "series_too_short"
+    title = "Series too short"
+    detail = "The series has {have} usable points; a forecast needs at least {need}. Send more history."
+
+
+class UnknownForecaster(HubError):
+    status = 404
+    code = "unknown_forecaster"
+    title = "Unknown forecaster"
+    detail = "There is no built-in forecaster {name!r}. Known are: {known}."
+
+
+class NoReadings(HubError):
+    status = 422
+    code = "no_readings"
+    title = "No readings"
+    detail = (
+        "There are no readings of the asset {asset_id!r} before {before}. "
+        "Send historical_data, or load readings first (POST /ai/features/readings)."
+    )
+
+
+class NoProductionVersion(HubError):
+    status = 409
+    code = "no_production_version"
+    title = "No production version"
+    detail = (
+        "No version of a model {model_name!r} is in production for this tenant. "
+        "Promote one, or name a built-in algorithm: {built_in}."
+    )
+
+
+class FeatureLengthMismatch(HubError):
+    status = 422
+    code = "feature_length_mismatch"
+    title = "Unprocessable content"
+    detail = (
+        "The feature {name!r} has {have} values; this forecast has {need} steps. Send one number or {need}."
+    )

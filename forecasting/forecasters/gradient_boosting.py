@@ -1,0 +1,157 @@
+"""Gradient boosted trees that forecast every lead directly: the lead is a feature."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import lightgbm as lgb
+import numpy as np
+from numpy.typing import NDArray
+
+from forecasting.forecasters.base import Outcome, Problem
+from forecasting.forecasters.days import WEEK, Days, cut_into_days
+from forecasting.forecasters.design import Design, designs_of
+from forecasting.forecasters.outcome import Points, outcome
+from forecasting.forecasters.short_history import MIN_DAYS_TO_LEARN, forecast_short, leaning_on_yesterday
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+ROWS = 6_000
+TREES = 50
+_FEWEST_ROWS = 10
+_PARAMETERS = {
+    "objective": "regression",
+    "num_leaves": 15,
+    "learning_rate": 0.1,
+    "lambda_l2": 1.0,
+    "feature_fraction": 0.7,
+    "max_bin": 63,
+    "num_threads": 1,  # LightGBM with more threads hangs in a process that forks later
+    "deterministic": True,
+    "force_row_wise": True,
+    "verbosity": -1,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Sampled cells of the designs: which lead, origin row and slot, and what the trees see there."""
+
+    lead: Ints
+    row: Ints
+    slot: Ints
+    features: NDArray[np.float32]
+
+
+def boosted_points(days: Days, designs: list[Design], seed: int, rows: int = ROWS) -> Points:
+    """Two boosters, each learning from every other week and predicting the weeks of the other.
+
+    The forecast is the mean of both; what each says of weeks it has not seen is the honest past, so
+    the band costs no further fit. Rows are drawn from all leads and slots, recent ones more often.
+    """
+    sample = _drawn(days, designs, seed, 2 * rows)
+    week = np.concatenate([design.day for design in designs])[_flat(designs, sample)] // WEEK % 2
+    target = _cells(designs, sample, "target")
+    scale = float(np.abs(target).mean()) or 1.0
+    coming = _rows_ahead(days, designs)
+    held = np.full((days.ahead, days.count, days.slots), np.nan)
+    ahead = np.zeros(coming.lead.size)
+    for side in (0, 1):
+        known = np.flatnonzero(week == side)[:rows]
+        judged = np.flatnonzero(week != side)
+        ahead_part, judged_part = _grown(
+            sample.features[known], target[known] / scale, (coming.features, sample.features[judged]), seed
+        )
+        ahead += ahead_part * scale / 2
+        origin = np.concatenate([design.day - j for j, design in enumerate(designs, 1)])[
+            _flat(designs, sample)
+        ]
+        held[sample.lead[judged], origin[judged], sample.slot[judged]] = (
+            _cells(designs, sample, "base")[judged] + judged_part * scale
+        )
+    base = np.stack([design.base[-1] for design in designs])
+    return Points(np.maximum(base + ahead.reshape(base.shape), days.floor), np.maximum(held, days.floor))
+
+
+def _grown(
+    features: NDArray[np.float32], target: Floats, asked: tuple[NDArray[np.float32], ...], seed: int
+) -> list[Floats]:
+    """Predictions of trees grown from rows for each table asked; zeros from too few rows to split."""
+    if target.size < 2 * _FEWEST_ROWS:
+        return [np.zeros(table.shape[0]) for table in asked]
+    leaf = max(_FEWEST_ROWS, min(40, target.size // 20))
+    data = lgb.Dataset(features, target, params={"max_bin": _PARAMETERS["max_bin"], "verbosity": -1})
+    booster = lgb.train(_PARAMETERS | {"seed": seed, "min_data_in_leaf": leaf}, data, num_boost_round=TREES)
+    return [np.asarray(booster.predict(table, num_threads=1), dtype=np.float64) for table in asked]
+
+
+def _drawn(days: Days, designs: list[Design], seed: int, size: int) -> _Rows:
+    random = np.random.default_rng(seed)
+    weight = np.concatenate([design.weight.ravel() for design in designs])
+    cells = np.flatnonzero(weight)
+    if cells.size > size:
+        # the Gumbel trick: the largest log-weights plus noise are a weighted sample without replacement
+        keys = np.log(weight[cells]) + random.gumbel(size=cells.size)
+        cells = cells[np.argpartition(keys, -size)[-size:]]
+    cells = random.permutation(cells)
+    sizes = np.array([design.weight.size for design in designs])
+    starts = np.concatenate(([0], np.cumsum(sizes)[:-1]))
+    lead = np.searchsorted(starts, cells, side="right") - 1
+    row, slot = np.divmod(cells - starts[lead], days.slots)
+    return _Rows(lead, row, slot, _features(days, designs, lead, row, slot))
+
+
+def _rows_ahead(days: Days, designs: list[Design]) -> _Rows:
+    lead, slot = (part.ravel() for part in np.mgrid[: days.ahead, : days.slots])
+    row = np.array([design.day.size - 1 for design in designs])[lead]
+    return _Rows(lead, row, slot, _features(days, designs, lead, row, slot))
+
+
+def _features(days: Days, designs: list[Design], lead: Ints, row: Ints, slot: Ints) -> NDArray[np.float32]:
+    columns = max(design.features.shape[2] for design in designs)
+    table = np.zeros((lead.size, columns + 6), dtype=np.float32)
+    for j, design in enumerate(designs):
+        here = np.flatnonzero(lead == j)
+        table[here, : design.features.shape[2]] = design.features[slot[here], row[here]]
+        day = design.day[row[here]]
+        table[here, columns] = days.hour[slot[here]]
+        table[here, columns + 1] = days.weekday[day, slot[here]]
+        table[here, columns + 2] = days.holiday[day, slot[here]]
+        table[here, columns + 3] = days.day_of_year[day, slot[here]]
+        table[here, columns + 4] = design.base[row[here], slot[here]]
+        table[here, columns + 5] = j + 1
+    return table
+
+
+def _flat(designs: list[Design], sample: _Rows) -> Ints:
+    """Index of each sampled cell's origin row in the rows of all designs laid end to end."""
+    starts = np.concatenate(([0], np.cumsum([design.day.size for design in designs])[:-1]))
+    return np.asarray(starts[sample.lead] + sample.row)
+
+
+def _cells(designs: list[Design], sample: _Rows, name: str) -> Floats:
+    table = np.concatenate([getattr(design, name) for design in designs])
+    return np.asarray(table[_flat(designs, sample), sample.slot])
+
+
+class GradientBoosting:
+    """Direct multi-horizon LightGBM on the features of the linear forecaster, and the clock."""
+
+    name = "lightgbm_v1"
+
+    def forecast(self, problem: Problem, *, seed: int = 0) -> Outcome:
+        days = cut_into_days(problem)
+        if days.count < MIN_DAYS_TO_LEARN + WEEK * -(-days.ahead // WEEK):
+            return forecast_short(problem, days)
+        designs, names = designs_of(days)
+        points, warnings = leaning_on_yesterday(days, boosted_points(days, designs, seed))
+        return outcome(
+            problem,
+            days,
+            points,
+            algorithm="gradient boosted trees with the lead as a feature",
+            features=(*names[1:], "hour_of_day", "day_of_week", "is_holiday", "day_of_year", "lead"),
+            samples=int(days.seen[WEEK:].sum()),
+            warnings=warnings,
+        )

@@ -1,0 +1,47 @@
+"""Regularised linear forecasts, one for each day of lead."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from forecasting.forecasters.base import Outcome, Problem
+from forecasting.forecasters.days import WEEK, Days, cut_into_days
+from forecasting.forecasters.design import Design, designs_of
+from forecasting.forecasters.outcome import Points, outcome
+from forecasting.forecasters.ridge import fit_ridge
+from forecasting.forecasters.short_history import MIN_DAYS_TO_LEARN, forecast_short, leaning_on_yesterday
+
+
+def linear_points(days: Days, designs: list[Design]) -> Points:
+    """Fit every day of lead; the last origin of each design is the end of the history."""
+    n = days.count
+    held = np.full((days.ahead, n, days.slots), np.nan)
+    coming = np.empty((days.ahead, days.slots))
+    for lead, design in enumerate(designs, start=1):
+        fit = fit_ridge(design)
+        coming[lead - 1] = design.base[-1] + fit.ahead
+        past = design.day < n
+        held[lead - 1, design.day[past] - lead] = (design.base + fit.held)[past]
+    return Points(np.maximum(coming, days.floor), np.maximum(held, days.floor))
+
+
+class Linear:
+    """Ridge on calendar, lags and weather, as differences from the mean of four same weekdays."""
+
+    name = "linear_v1"
+
+    def forecast(self, problem: Problem, *, seed: int = 0) -> Outcome:
+        days = cut_into_days(problem)
+        if days.count < MIN_DAYS_TO_LEARN + WEEK * (-(-days.ahead // WEEK) - 1):
+            return forecast_short(problem, days)
+        designs, names = designs_of(days)
+        points, warnings = leaning_on_yesterday(days, linear_points(days, designs))
+        return outcome(
+            problem,
+            days,
+            points,
+            algorithm="ridge regression for each day of lead",
+            features=names[1:],
+            samples=int(days.seen[WEEK:].sum()),
+            warnings=warnings,
+        )

@@ -1,0 +1,125 @@
+"""Trend, Fourier seasonalities and holidays, as an additive model with Gaussian priors."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forecasting.forecasters.base import Outcome, Problem
+from forecasting.forecasters.days import WEEK, Days, cut_into_days
+from forecasting.forecasters.design import HALF_LIFE_DAYS
+from forecasting.forecasters.outcome import Points, outcome
+from forecasting.forecasters.short_history import MIN_DAYS_TO_LEARN, forecast_short, leaning_on_yesterday
+
+Floats = NDArray[np.float64]
+
+DAILY_ORDER = 8
+YEARLY_ORDER = 3
+CHANGEPOINT_EVERY_DAYS = 14
+LEVEL_OVER_DAYS = 3  # the trend is anchored to the level of the last days
+BACKTESTS = 40
+
+
+def prophet_like_points(days: Days) -> Points:
+    """Fit once at the end, and as of each of the last weeks with what was known then.
+
+    Taylor and Letham (2018), The American Statistician 72:37: g(t) piecewise linear with shrunk changes
+    of slope, s(t) Fourier series of the day (apart for weekends), the week and the year, h(t) holidays.
+    The priors make it a ridge regression; its normal equations are summed day by day, so that the fit
+    as of every week costs a solve and no pass.
+    """
+    n, ahead, slots = days.count, days.ahead, days.slots
+    features, penalty = _features(days)
+    level = np.abs(days.values).mean() or 1.0
+    target = days.values / level
+    past = features[:n]
+    weight = days.seen * 0.5 ** ((n - 1 - np.arange(n))[:, None] / (2 * HALF_LIFE_DAYS))
+    weighted = past * weight[..., None]
+    held = np.full((ahead, n, slots), np.nan)
+    origins = np.arange(n - 1, max(MIN_DAYS_TO_LEARN - 2, n - 1 - WEEK * BACKTESTS), -WEEK)[::-1]
+    gram = np.zeros((penalty.size, penalty.size))
+    cross = np.zeros(penalty.size)
+    done = 0
+    coming = np.empty((ahead, slots))
+    for origin in origins:
+        block = weighted[done : origin + 1].reshape(-1, penalty.size)
+        gram += block.T @ past[done : origin + 1].reshape(-1, penalty.size)
+        cross += block.T @ target[done : origin + 1].ravel()
+        done = int(origin) + 1
+        recency = 0.5 ** ((n - 1 - origin) / (2 * HALF_LIFE_DAYS))
+        coefficients = np.linalg.solve(gram + recency * np.diag(penalty), cross)
+        last = slice(max(0, done - LEVEL_OVER_DAYS), done)
+        seen = days.seen[last]
+        residual = (target[last] - past[last] @ coefficients)[seen]
+        shift = float(residual.mean()) if residual.size else 0.0
+        predicted = (features[done : done + ahead] @ coefficients + shift) * level
+        held[: predicted.shape[0], origin] = predicted
+        coming = predicted
+    held[:, n - 1] = np.nan
+    return Points(np.maximum(coming, days.floor), np.maximum(held, days.floor))
+
+
+def _features(days: Days) -> tuple[Floats, Floats]:
+    """Shape (n + ahead, P, F), and the penalty of each feature (the inverse of its prior variance)."""
+    total, slots = days.weekday.shape
+    n = days.count
+    time = (np.arange(total * slots) / slots).reshape(total, slots)
+    columns: list[Floats] = [np.ones((total, slots)), time / n]
+    penalties = [1e-6, 1.0]
+    for k in range(CHANGEPOINT_EVERY_DAYS, int(n * 0.9), CHANGEPOINT_EVERY_DAYS):
+        columns.append(np.maximum(time - k, 0.0) / n)
+        penalties.append(5.0)
+    weekend = (days.weekday >= 5).astype(np.float64)
+    off = np.maximum(weekend, days.holiday)
+    clock = np.broadcast_to(days.hour, (total, slots)) * (2 * np.pi / 24.0)
+    for order in range(1, min(DAILY_ORDER, max(0, slots // 2 - 1)) + 1):
+        for wave in (np.sin(order * clock), np.cos(order * clock)):
+            columns += [wave, wave * off]
+            penalties += [0.1 * order, 0.3 * order]
+    for weekday in range(WEEK):
+        columns.append((days.weekday == weekday).astype(np.float64))
+        penalties.append(1.0)
+    columns.append(days.holiday * (1.0 - weekend))
+    penalties.append(1.0)
+    year = days.day_of_year * (2 * np.pi / 365.25)
+    for order in range(1, YEARLY_ORDER + 1 if n >= 300 else 1):
+        for wave in (np.sin(order * year), np.cos(order * year)):
+            columns.append(wave)
+            penalties.append(1.0 * order)
+            for daily in (np.sin(clock), np.cos(clock)):
+                columns.append(wave * daily)
+                penalties.append(1.0 * order)
+    for values in days.covariates:
+        centre, spread = values[:n].mean(), values[:n].std() or 1.0
+        scaled = (values - centre) / spread
+        columns += [scaled, np.maximum(scaled, 0.0), scaled * np.sin(clock), scaled * np.cos(clock)]
+        penalties += [1.0] * 4
+    return np.stack(columns, axis=-1), np.array(penalties) * slots / 24.0
+
+
+class ProphetLike:
+    """An additive model of trend, seasons and holidays: coarse, steady, easy to explain."""
+
+    name = "prophet_like_v1"
+
+    def forecast(self, problem: Problem, *, seed: int = 0) -> Outcome:
+        days = cut_into_days(problem)
+        if days.count < MIN_DAYS_TO_LEARN + WEEK:
+            return forecast_short(problem, days)
+        points, warnings = leaning_on_yesterday(days, prophet_like_points(days))
+        return outcome(
+            problem,
+            days,
+            points,
+            algorithm="trend, Fourier seasonalities and holidays",
+            features=(
+                "trend",
+                "hour_of_day",
+                "day_of_week",
+                "day_of_year",
+                "is_holiday",
+                *days.covariate_names,
+            ),
+            samples=int(days.seen.sum()),
+            warnings=warnings,
+        )

@@ -1,0 +1,178 @@
+"""Histories too short to learn from: what was there yesterday, or last, and how wrong that was."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forecasting.forecasters.base import QUANTILES, Accuracy, Outcome, Problem
+from forecasting.forecasters.days import WEEK, Days
+from forecasting.forecasters.outcome import Points, at_targets
+from forecasting.horizon import target_times
+from forecasting.intervals import conformal_quantile, ordered
+from forecasting.metrics import mean_absolute_percentage_error
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+MIN_DAYS_TO_LEARN = 14
+DAYS_TO_TRUST = 21
+_ORIGINS = 96
+_FEW_ERRORS = 20
+
+
+def leaning_on_yesterday(days: Days, points: Points) -> tuple[Points, tuple[str, ...]]:
+    """Blend learned points towards yesterday's values while the history is under three weeks."""
+    trust = (days.count - WEEK) / (DAYS_TO_TRUST - WEEK)
+    if trust >= 1.0:
+        return points, ()
+    trust = max(trust, 0.0)
+    n = days.count
+    yesterday = days.values[None, :, :]
+    ahead = trust * points.ahead + (1.0 - trust) * days.values[n - 1]
+    held = trust * points.held + (1.0 - trust) * yesterday
+    note = f"Only {n} days of history: the forecast leans on yesterday until there are {DAYS_TO_TRUST}."
+    return replace(points, ahead=ahead, held=held), (note,)
+
+
+def forecast_short(problem: Problem, days: Days) -> Outcome:
+    """Repeat yesterday (blended with last week once there is one, by their errors), else the last level.
+
+    Errors are taken at many origins of the history; nothing is fitted but the blend, so they are honest.
+    """
+    wall, per_day = days.wall, days.slots
+    horizon = days.ahead * per_day
+    origins = _origins(wall.size, per_day)
+    guesses = _guesses(wall, per_day, horizon, np.append(origins, wall.size - 1))
+    errors = _errors(days, guesses[:, :-1], origins, horizon)
+    with_errors = np.isfinite(errors).any(axis=0)
+    size = np.array([np.nanmean(np.abs(e)) if np.isfinite(e).any() else 0.0 for e in errors])
+    share = 1.0 / (size**2 + 1e-12 + 0.01 * float(size.max()) ** 2)
+    share /= share.sum()
+    blended = (share[:, None, None] * errors).sum(axis=0)
+    point = (share[:, None] * guesses[:, -1]).sum(axis=0)
+    quantiles = point[:, None] + _margins(blended, days, horizon)
+    still = _still(days, wall)
+    if still is not None:
+        tiled = np.tile(still, days.ahead)
+        quantiles = np.where(np.isfinite(tiled)[:, None], tiled[:, None], quantiles)
+    table = ordered(quantiles, days.floor).reshape(days.ahead, per_day, len(QUANTILES))
+    accuracy, by_lead = _measured(blended, days, horizon, origins)
+    names = ("last_value",) if wall.size < per_day else ("lag_1d", "lag_7d")[: guesses.shape[0]]
+    return Outcome(
+        times=target_times(problem.series, problem.steps),
+        quantiles=at_targets(days, table) * days.unit,
+        coverage_by_step=at_targets(days, by_lead.reshape(days.ahead, per_day, 1))[:, 0],
+        accuracy=accuracy if with_errors.any() else None,
+        algorithm="the last level" if names[0] == "last_value" else "the same hour of the last days",
+        features_used=names,
+        training_samples=int(days.wall_seen.sum()),
+        warnings=(*days.warnings, *_notes(days)),
+    )
+
+
+def _notes(days: Days) -> list[str]:
+    hours = days.wall.size * days.slot_minutes / 60
+    span = f"{hours:g} hours" if hours < 72 else f"{hours / 24:.3g} days"
+    notes = [f"Only {span} of history: too short to learn from, so the last days are repeated."]
+    if days.wall.size < 2 * days.slots:
+        notes.append("The band rests on few errors and may be too narrow or too wide.")
+    return notes
+
+
+def _origins(size: int, per_day: int) -> Ints:
+    first = per_day - 1 if size > per_day else 0
+    return (
+        np.unique(np.linspace(first, size - 2, _ORIGINS).astype(np.int64))
+        if size > 1
+        else np.array([], dtype=np.int64)
+    )
+
+
+def _guesses(wall: Floats, per_day: int, horizon: int, origins: Ints) -> Floats:
+    """Shape (guesses, origins, horizon)."""
+    lead = np.arange(1, horizon + 1)
+    if wall.size < per_day:
+        return wall[origins][None, :, None] + np.zeros(horizon)
+    sources = [origins[:, None] + lead - per_day * -(-lead // per_day)]
+    week = WEEK * per_day
+    if wall.size > week + per_day:
+        back = origins[:, None] + lead - week * -(-lead // week)
+        sources.append(np.where(back >= 0, back, sources[0]))
+    return np.asarray(wall[np.maximum(np.stack(sources), 0)])
+
+
+def _errors(days: Days, guesses: Floats, origins: Ints, horizon: int) -> Floats:
+    target = origins[:, None] + np.arange(1, horizon + 1)
+    inside = target < days.wall.size
+    target = np.minimum(target, days.wall.size - 1)
+    observed = np.where(inside & days.wall_seen[target], days.wall[target], np.nan)
+    return np.asarray(observed - guesses)
+
+
+def _margins(errors: Floats, days: Days, horizon: int) -> Floats:
+    """p10, p50 and p90 of the error at each lead, shape (horizon, 3): pooled over each day of lead.
+
+    A lead day with hardly an error behind it takes the margins of the day before, a little wider: errors of
+    a series with a daily rhythm grow slower than those of a random walk.
+    """
+    margins = np.zeros((horizon, len(QUANTILES)))
+    widest = np.zeros(len(QUANTILES))
+    origin_day = 0
+    for day in range(days.ahead):
+        part = slice(day * days.slots, (day + 1) * days.slots)
+        sample = errors[:, part]
+        sample = sample[np.isfinite(sample)]
+        if sample.size >= _FEW_ERRORS:
+            widest, origin_day = np.array([conformal_quantile(sample, q) for q in QUANTILES]), day
+            margins[part] = widest
+            continue
+        if day == 0 and sample.size:
+            reach = float(np.abs(sample).max())
+            widest = np.array([-reach, 0.0, reach])
+        margins[part] = widest * ((day + 1) / (origin_day + 1)) ** 0.25
+    return margins
+
+
+def _still(days: Days, wall: Floats) -> Floats | None:
+    """The value of slots that never changed over at least two days (nights of PV), NaN elsewhere."""
+    whole = wall.size // days.slots
+    if whole < 2:
+        return None
+    table = wall[wall.size - whole * days.slots :].reshape(whole, days.slots)
+    return np.where(np.ptp(table, axis=0) == 0, table[-1], np.nan)
+
+
+def _measured(errors: Floats, days: Days, horizon: int, origins: Ints) -> tuple[Accuracy | None, Floats]:
+    """Accuracy, and coverage by lead: each half of the origins judged by the band of the other half."""
+    unknown = np.full(horizon, np.nan)
+    usable = np.isfinite(errors).any(axis=1)
+    if usable.sum() < 4:
+        return None, unknown
+    half = origins.size // 2
+    inside = np.full(errors.shape, np.nan)
+    centred = np.full(errors.shape, np.nan)
+    for judged, known in ((slice(0, half), slice(half, None)), (slice(half, None), slice(0, half))):
+        margins = _margins(errors[known], days, horizon)
+        found = errors[judged]
+        hit = (found >= margins[:, 0] - 1e-12) & (found <= margins[:, 2] + 1e-12)
+        inside[judged] = np.where(np.isfinite(found), hit, np.nan)
+        centred[judged] = found - margins[:, 1]
+    known = np.isfinite(centred)
+    target = np.minimum(origins[:, None] + np.arange(1, horizon + 1), days.wall.size - 1)
+    observed = days.wall[target][known]
+    share = np.full(horizon, np.nan)
+    for day in range(days.ahead):
+        part = slice(day * days.slots, (day + 1) * days.slots)
+        sample = inside[:, part][np.isfinite(inside[:, part])]
+        if sample.size:
+            share[part] = sample.mean()
+    return Accuracy(
+        mae=float(np.abs(centred[known]).mean()) * days.unit,
+        rmse=float(np.sqrt((centred[known] ** 2).mean())) * days.unit,
+        mape=mean_absolute_percentage_error(observed, observed - centred[known]),
+        coverage=float(inside[known].mean()),
+        windows=int(usable.sum()),
+    ), share

@@ -1,0 +1,267 @@
+"""From raw readings to a regular grid, and from a grid to target times and the site's own calendar."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from zoneinfo import ZoneInfo
+
+import holidays
+import numpy as np
+from numpy.typing import NDArray
+
+from forecasting.errors import SeriesTooShort
+from forecasting.series import Calendar, Covariates, Series
+
+MIN_POINTS = 2
+MAX_GRID = 131_072  # 15-minute readings of 3.7 years; older ones no longer change a forecast
+_US_PER_MINUTE = 60_000_000
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+def regular_series(times: Ints, values: Floats, interval_minutes: int) -> tuple[Series, tuple[str, ...]]:
+    """Put raw readings on a regular grid that ends with the last reading.
+
+    Args:
+        times: epoch microseconds, UTC, shape (n,); in any order, with duplicates and gaps.
+        values: shape (n,), in the unit of the series. A NaN or infinite value is no reading.
+        interval_minutes: distance of two points of the grid, 15..1440.
+
+    Returns:
+        The series (NaN where there is no reading) and warnings in plain language. Readings finer than
+        the interval are averaged into it, as is right for power; the last interval then ends with the
+        last reading, so that none is half full. Coarser readings are interpolated. Readings that keep
+        their own phase (seven minutes past) keep it.
+
+    Raises:
+        SeriesTooShort: fewer than two readings at different times.
+    """
+    warnings: list[str] = []
+    finite = np.isfinite(values)
+    if dropped := int(values.size - finite.sum()):
+        warnings.append(f"{dropped} readings without a finite value were left out.")
+    known, readings, repeated = _merge(times[finite], values[finite])
+    if known.size < MIN_POINTS:
+        raise SeriesTooShort(have=int(known.size), need=MIN_POINTS)
+    if repeated:
+        warnings.append(f"{repeated} readings repeat a time; their values were averaged.")
+    step = interval_minutes * _US_PER_MINUTE
+    native = float(np.median(np.diff(known)))
+    if native <= 0.75 * step:
+        cells, last = _bins_ending_with_the_last_reading(known, step, round(native))
+        warnings.append(
+            f"Readings come every {native / _US_PER_MINUTE:g} minutes and were averaged over "
+            f"{interval_minutes} minutes."
+        )
+    else:
+        last = int(known[-1])
+        cells = np.rint((known - last) / step).astype(np.int64)
+    cells -= cells[-1]
+    length = int(min(MAX_GRID, 1 - cells[0]))
+    if length <= -int(cells[0]):
+        warnings.append(f"Only the last {length} intervals of the history were used.")
+    grid = _mean_per_cell(cells + length - 1, readings, length)
+    if native > 1.5 * step:
+        grid = _interpolated(known, readings, last - step * np.arange(length - 1, -1, -1), native)
+        warnings.append(
+            f"Readings come every {native / _US_PER_MINUTE:g} minutes; values every {interval_minutes} "
+            "minutes between them are interpolated."
+        )
+    first = int(np.argmax(np.isfinite(grid)))
+    grid = grid[first:]
+    warnings.extend(_gap_warning(grid, interval_minutes))
+    start = np.datetime64(last - step * (grid.size - 1), "us")
+    return Series(start=start, interval_minutes=interval_minutes, values=grid), tuple(warnings)
+
+
+def target_times(series: Series, steps: int) -> NDArray[np.datetime64]:
+    """Times to forecast, UTC, shape (steps,), datetime64[s]; the first follows the last reading.
+
+    >>> hourly = Series(np.datetime64("2026-01-01T00:00", "us"), 60, np.zeros(3))
+    >>> target_times(hourly, 2)
+    array(['2026-01-01T03:00:00', '2026-01-01T04:00:00'], dtype='datetime64[s]')
+    """
+    return grid_times(series, first=series.values.size, count=steps)
+
+
+def grid_times(series: Series, first: int = 0, count: int | None = None) -> NDArray[np.datetime64]:
+    """Times of the grid from index `first` on, UTC, datetime64[s]; past its end they go on."""
+    count = series.values.size - first if count is None else count
+    minutes = series.interval_minutes * np.arange(first, first + count)
+    return (series.start + minutes * np.timedelta64(60_000_000, "us")).astype("datetime64[s]")
+
+
+@dataclass(frozen=True, slots=True)
+class LocalCalendar:
+    """What the clock and the calendar on the wall say, one entry a time.
+
+    hour: hour of the day with its fraction, 0 <= hour < 24. weekday: Monday is 0.
+    day_of_year: 0 on 1 January. is_holiday: national (or the subdivision's) public holiday.
+    """
+
+    hour: Floats
+    weekday: Ints
+    day_of_year: Ints
+    is_holiday: NDArray[np.bool_]
+
+
+def local_calendar(times: NDArray[np.datetime64], calendar: Calendar) -> LocalCalendar:
+    """Local hour, weekday, day of the year and holiday flag of each UTC time.
+
+    >>> spring_forward = np.array(["2026-03-29T00:30", "2026-03-29T01:30"], dtype="datetime64[s]")
+    >>> local_calendar(spring_forward, Calendar("Europe/Berlin", "DE")).hour
+    array([1.5, 3.5])
+    """
+    wall = times.astype("datetime64[s]").astype(np.int64) + utc_offsets(times, calendar.timezone)
+    days = wall // 86_400
+    dates = days.astype("datetime64[D]")
+    return LocalCalendar(
+        hour=(wall - days * 86_400) / 3600.0,
+        weekday=(days + 3) % 7,  # 1970-01-01 was a Thursday
+        day_of_year=(dates - dates.astype("datetime64[Y]")).astype(np.int64),
+        is_holiday=is_holiday(days, calendar),
+    )
+
+
+def utc_offsets(times: NDArray[np.datetime64], timezone: str) -> Ints:
+    """Seconds to add to each UTC time to get the time on the wall; exact over DST changes."""
+    seconds = times.astype("datetime64[s]").astype(np.int64)
+    if timezone == "UTC" or seconds.size == 0:
+        return np.zeros(seconds.shape, dtype=np.int64)
+    zone = ZoneInfo(timezone)
+    week = 7 * 86_400
+    probes = np.arange(seconds.min(), seconds.max() + week, week)
+    offsets = [_offset(zone, int(probe)) for probe in probes]
+    changes, after = [int(probes[0])], [offsets[0]]
+    for k in range(1, probes.size):
+        if offsets[k] != offsets[k - 1]:
+            changes.append(_change_between(zone, int(probes[k - 1]), int(probes[k])))
+            after.append(offsets[k])
+    return np.array(after, dtype=np.int64)[np.searchsorted(changes, seconds, side="right") - 1]
+
+
+def is_holiday(days: Ints, calendar: Calendar) -> NDArray[np.bool_]:
+    """Whether local days (counted from 1970-01-01) are public holidays; False without a country."""
+    if calendar.country is None or days.size == 0:
+        return np.zeros(days.shape, dtype=np.bool_)
+    first, last = int(days.min()), int(days.max())
+    flags = np.zeros(last - first + 1, dtype=np.bool_)
+    for year in range(_year(first), _year(last) + 1):
+        off = _holidays_of(calendar.country, calendar.subdivision, year)
+        off = off[(off >= first) & (off <= last)]
+        flags[off - first] = True
+    return np.asarray(flags[days - first])
+
+
+def has_holidays(calendar: Calendar) -> bool:
+    """Whether the package `holidays` knows the calendar's country (and subdivision)."""
+    return (
+        calendar.country is not None and _holidays_of(calendar.country, calendar.subdivision, 2024).size > 0
+    )
+
+
+def covariates_on_grid(
+    readings: Mapping[str, tuple[Ints, Floats]], series: Series, steps: int
+) -> Covariates | None:
+    """Bring readings of other quantities onto the grid of the series and its target times.
+
+    Args:
+        readings: by name, times in epoch microseconds (any order) and values; those after the last
+            reading of the series are the known future.
+        series, steps: the grid and how far it is continued.
+
+    Returns:
+        Values interpolated between readings no further apart than three hours or three intervals, NaN
+        elsewhere; None without readings.
+    """
+    if not readings:
+        return None
+    grid = grid_times(series, count=series.values.size + steps).astype("datetime64[us]").astype(np.int64)
+    reach = float(max(180, 3 * series.interval_minutes) * _US_PER_MINUTE)
+    columns = []
+    for times, values in readings.values():
+        finite = np.isfinite(values)
+        known, merged, _ = _merge(times[finite], values[finite])
+        empty = np.full(grid.size, np.nan)
+        columns.append(_interpolated(known, merged, grid, reach) if known.size else empty)
+    table = np.column_stack(columns)
+    n = series.values.size
+    return Covariates(names=tuple(readings), past=table[:n], future=table[n:])
+
+
+def _merge(times: Ints, values: Floats) -> tuple[Ints, Floats, int]:
+    """Sorted distinct times, the mean value at each, and how many readings were merged away."""
+    order = np.argsort(times, kind="stable")
+    times, values = times[order], values[order]
+    if times.size == 0 or bool(np.all(np.diff(times) > 0)):
+        return times, values, 0
+    distinct, inverse, counts = np.unique(times, return_inverse=True, return_counts=True)
+    means = np.bincount(inverse, weights=values) / counts
+    return distinct, means, int(times.size - distinct.size)
+
+
+def _bins_ending_with_the_last_reading(known: Ints, step: int, native: int) -> tuple[Ints, int]:
+    end = int(known[-1]) + native
+    cells = -((end - known - 1) // step) - 1
+    return cells.astype(np.int64), end - step
+
+
+def _mean_per_cell(cells: Ints, values: Floats, length: int) -> Floats:
+    inside = cells >= 0
+    counts = np.bincount(cells[inside], minlength=length)
+    sums = np.bincount(cells[inside], weights=values[inside], minlength=length)
+    return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+
+
+def _interpolated(known: Ints, values: Floats, grid: Ints, reach: float) -> Floats:
+    """Linear between neighbours at most 1.5 `reach` (microseconds) apart; NaN elsewhere."""
+    right = np.clip(np.searchsorted(known, grid), 0, known.size - 1)
+    left = np.clip(np.searchsorted(known, grid, side="right") - 1, 0, known.size - 1)
+    between = (known[left] <= grid) & (known[right] >= grid) & (known[right] - known[left] <= 1.5 * reach)
+    return np.where(between, np.interp(grid, known, values), np.nan)
+
+
+def _gap_warning(grid: Floats, interval_minutes: int) -> Sequence[str]:
+    missing = np.isnan(grid)
+    if not missing.any():
+        return []
+    edges = np.flatnonzero(np.diff(np.concatenate(([False], missing, [False])).astype(np.int8)))
+    longest = int((edges[1::2] - edges[::2]).max()) * interval_minutes / 60
+    return [
+        f"{int(missing.sum())} of {grid.size} intervals have no reading "
+        f"(the longest gap is {longest:g} h); they were filled from the same hours of other days."
+    ]
+
+
+def _offset(zone: ZoneInfo, seconds: int) -> int:
+    offset = datetime.fromtimestamp(seconds, UTC).astimezone(zone).utcoffset()
+    return round(offset.total_seconds()) if offset is not None else 0
+
+
+def _change_between(zone: ZoneInfo, before: int, after: int) -> int:
+    """First second with the offset of `after`, given one change between the two."""
+    wanted = _offset(zone, after)
+    while after - before > 1:
+        middle = (before + after) // 2
+        if _offset(zone, middle) == wanted:
+            after = middle
+        else:
+            before = middle
+    return after
+
+
+def _year(day: int) -> int:
+    return int(np.datetime64(day, "D").astype("datetime64[Y]").astype(np.int64)) + 1970
+
+
+@lru_cache(maxsize=512)
+def _holidays_of(country: str, subdivision: str | None, year: int) -> Ints:
+    try:
+        dates = holidays.country_holidays(country, subdiv=subdivision, years=year)
+    except NotImplementedError:
+        return np.array([], dtype=np.int64)
+    return np.array(sorted(np.datetime64(date, "D").astype(np.int64) for date in dates), dtype=np.int64)
