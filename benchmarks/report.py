@@ -1,0 +1,214 @@
+"""The report of `forecast.py` in Markdown: the bars first, then what they rest on."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.sites import Sample
+
+OUR_PACKAGES = ("numpy", "scikit-learn", "lightgbm", "holidays")
+PEER_PACKAGES = ("skforecast", "mlforecast", "statsforecast", "lightgbm")
+BENCH_PYTHON = Path(__file__).parent.parent / ".venv-bench" / "bin" / "python"
+PEERS = {"skforecast": "skforecast + LightGBM", "mlforecast": "mlforecast + LightGBM", "statsforecast": "MSTL"}
+HORIZONS = ("24 h", "168 h")
+LOSSES = ("pinball", "mae")
+NOT_ABOVE = {("pinball", "24 h"): 0.67, ("pinball", "168 h"): 0.87, ("mae", "24 h"): 0.67, ("mae", "168 h"): 0.88}
+MILLISECONDS = {
+    ("hourly", "24 h"): 150,
+    ("hourly", "168 h"): 250,
+    ("quarter-hours", "24 h"): 500,
+    ("quarter-hours", "168 h"): None,
+}
+
+
+def relative(rows: list[dict], loss: str, horizon: str) -> dict[str, float]:
+    """By series: the summed loss over all origins in units of the reference's."""
+    answer = {}
+    for name in dict.fromkeys(row["series"] for row in rows):
+        mine = [row for row in rows if row["series"] == name and row["horizon"] == horizon]
+        answer[name] = sum(row[loss] for row in mine) / sum(row[f"reference_{loss}"] for row in mine)
+    return answer
+
+
+def mean_relative(rows: list[dict], loss: str, horizon: str) -> float:
+    return float(np.mean(list(relative(rows, loss, horizon).values())))
+
+
+def covered(rows: list[dict], horizon: str | None = None) -> dict[str, float]:
+    chosen = [row for row in rows if horizon in (None, row["horizon"])]
+    names = dict.fromkeys(row["series"] for row in chosen)
+    return {name: float(np.mean([r["coverage"] for r in chosen if r["series"] == name])) for name in names}
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    right = ["---" if column == 0 else "---:" for column in range(len(head))]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in [head, right, *rows])
+
+
+def bars(results: dict) -> Iterator[tuple[str, str, bool]]:
+    """What was promised, what was measured, and whether it holds."""
+    contest = results["contest"]
+    auto = contest["auto"]
+    for (loss, horizon), bar in NOT_ABOVE.items():
+        got = mean_relative(auto, loss, horizon)
+        yield f"{loss} of auto, {horizon}, in units of last week: <= {bar}", f"{got:.3f}", got <= bar
+    for peer in (p for p in PEERS if p in contest):
+        for horizon in HORIZONS:
+            pairs = [(mean_relative(auto, l, horizon), mean_relative(contest[peer], l, horizon)) for l in LOSSES]
+            told = ", ".join(f"{loss} {a:.3f} < {b:.3f}" for loss, (a, b) in zip(LOSSES, pairs, strict=True))
+            yield f"auto below {PEERS[peer]}, {horizon}", told, all(a < b for a, b in pairs)
+    average = float(np.mean(list(covered(auto).values())))
+    yield "the 80 % band covers 0.76..0.86 on average", f"{average:.3f}", 0.76 <= average <= 0.86
+    lowest, name, horizon = min((c, n, h) for h in HORIZONS for n, c in covered(auto, h).items())
+    yield "no series below 0.60", f"{lowest:.2f} ({name}, {horizon})", lowest >= 0.60
+    crossings = sum(row["crossed"] for row in auto)
+    yield "no crossed quantile", str(crossings), crossings == 0
+    for row in results["timing"]:
+        bar = MILLISECONDS[row["series"], row["horizon"]]
+        if row["contender"] == "auto" and bar is not None:
+            name = "8,760 hourly points" if row["series"] == "hourly" else "35,040 quarter-hours"
+            yield f"{name}, {row['horizon']}, one core: <= {bar} ms", f"{row['median_ms']:.0f} ms", (
+                row["median_ms"] <= bar
+            )
+    rows = [row for horizon in results["stress"].values() for row in horizon]
+    failed = sum(bool(row["faults"]) for row in rows)
+    yield "every stress case sound, every forecaster, both horizons", f"{failed} of {len(rows)} not", failed == 0
+
+
+def contest_tables(contest: dict[str, list[dict]]) -> str:
+    head = ["", *(f"{loss} {h}" for h in HORIZONS for loss in LOSSES), "covers", "worst series", "crossed"]
+    rows = []
+    for name, scored in contest.items():
+        losses = [f"{mean_relative(scored, loss, h):.3f}" for h in HORIZONS for loss in LOSSES]
+        worst = min(c for h in HORIZONS for c in covered(scored, h).values())
+        crossings = sum(row["crossed"] for row in scored)
+        average = np.mean(list(covered(scored).values()))
+        rows.append([PEERS.get(name, name), *losses, f"{average:.2f}", f"{worst:.2f}", str(crossings)])
+    parts = [table(head, rows)]
+    for horizon in HORIZONS:
+        names = list(contest)
+        by_series = {name: relative(contest[name], "pinball", horizon) for name in names}
+        lines = []
+        for series in by_series[names[0]]:
+            best = min(by_series[name][series] for name in names)
+            cells = [by_series[name][series] for name in names]
+            shown = [f"**{cell:.2f}**" if cell == best else f"{cell:.2f}" for cell in cells]
+            lines.append([series, *shown, f"{covered(contest['auto'], horizon)[series]:.2f}"])
+        shown_names = [PEERS.get(name, name) for name in names]
+        parts.append(
+            f"Pinball loss by series, {horizon} ahead, in units of last week's; the lowest in bold; the last "
+            f"column is the coverage of auto's band.\n\n{table(['', *shown_names, 'auto covers'], lines)}"
+        )
+    return "\n\n".join(parts)
+
+
+def weather_table(results: dict) -> str:
+    rows = []
+    for series in dict.fromkeys(row["series"] for row in results["weather"]):
+        cells = [series]
+        for horizon in HORIZONS:
+            for loss in LOSSES:
+                without = relative(results["contest"]["auto"], loss, horizon)[series]
+                given = relative(results["weather"], loss, horizon)[series]
+                cells.append(f"{without:.2f} -> {given:.2f} ({100 * (given / without - 1):+.0f} %)")
+        rows.append(cells)
+    return table(["", *(f"{loss} {h}" for h in HORIZONS for loss in LOSSES)], rows)
+
+
+def timing_table(results: dict) -> str:
+    timed = {(r["contender"], r["series"], r["horizon"]): r for r in results["timing"]}
+    rows = []
+    for contender in dict.fromkeys(row["contender"] for row in results["timing"]):
+        found = [timed.get((contender, *key)) for key in MILLISECONDS]
+        cells = [f"{row['median_ms']:.0f} ({row['fastest_ms']:.0f})" if row else "" for row in found]
+        rows.append([PEERS.get(contender, contender), *cells])
+    head = ["", "8,760 h -> 24 h", "8,760 h -> 168 h", "35,040 x 15 min -> 24 h", "35,040 x 15 min -> 168 h"]
+    return table(head, rows)
+
+
+def stress_table(results: dict) -> str:
+    rows = []
+    per_horizon = results["stress"]
+    for index, row in enumerate(per_horizon[HORIZONS[0]]):
+        cells = [f"({row['case']})" if row["healthy"] else row["case"]]
+        verdict = []
+        for horizon in HORIZONS:
+            here = per_horizon[horizon][index]
+            beside = "" if np.isnan(here["clean"]) or here["healthy"] else f" ({here['clean']:.1f})"
+            cells.append(f"{here['error']:.1f}{beside}")
+            verdict += [f"{name}, {horizon}: {'; '.join(what)}" for name, what in here["faults"].items()]
+        rows.append([*cells, "; ".join(verdict) or "sound"])
+    return table(["history", *(f"error {h}, % (healthy)" for h in HORIZONS), "all forecasters"], rows)
+
+
+def machine() -> str:
+    model = next(
+        (
+            line.split(":")[1].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if line.startswith("model name")
+        ),
+        platform.processor(),
+    )
+    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
+    return f"{model}, {os.cpu_count()} cores seen; load average at the end {load}; {platform.platform()}"
+
+
+def versions(with_peers: bool) -> str:
+    ours = ", ".join(f"{name} {version(name)}" for name in OUR_PACKAGES)
+    told = f"Python {platform.python_version()}, {ours}"
+    if not with_peers:
+        return told
+    ask = "from importlib.metadata import version; import sys; print(*map(version, sys.argv[1:]))"
+    answer = subprocess.run([BENCH_PYTHON, "-c", ask, *PEER_PACKAGES], stdout=subprocess.PIPE, text=True, check=True)
+    pairs = zip(PEER_PACKAGES, answer.stdout.split(), strict=True)
+    return f"{told}. Peers: {', '.join(f'{name} {number}' for name, number in pairs)}"
+
+
+def markdown(results: dict, samples: list[Sample], command: str) -> str:
+    judged = list(bars(results))
+    held = sum(passed for _, _, passed in judged)
+    verdicts = [[bar, got, "pass" if passed else "**miss**"] for bar, got, passed in judged]
+    shipped = "; ".join(f"{s.name} ({s.provenance}, {s.interval_minutes} min)" for s in samples)
+    origins = results["origins"]
+    parts = [
+        "# Forecast benchmark",
+        f"`{command.strip()}` on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {results['seconds'] / 60:.1f} minutes.\n"
+        f"{machine()}. {versions(any(p in results['contest'] for p in PEERS))}.",
+        f"{held} of {len(judged)} bars held. How each number is made: `benchmarks/README.md`.",
+        table(["bar", "measured", ""], verdicts),
+        "## Accuracy",
+        f"{len(samples)} series that the project ships: {shipped}. {origins} rolling origins each, over the second "
+        "half of the series, at varied hours; at most 8,760 points of history. Losses are in units of the "
+        "reference (last week's values with the band of their own past errors), averaged over series.",
+        contest_tables(results["contest"]),
+        "## What the weather is worth",
+        "The same forecasts by auto when it is told the true temperature (and irradiance, for PV) of the horizon: "
+        "an upper bound, since a weather forecast errs.",
+        weather_table(results),
+        "## Time",
+        "Milliseconds of one forecast in one process pinned to one core, after a warm-up: median of 9 (2 for "
+        "peers), the fastest in brackets.",
+        timing_table(results),
+        "## Histories as they come",
+        "Error of auto's median in % of the mean absolute truth, in brackets that of the healthy history (rows in "
+        "brackets are the healthy ones). Sound: every step there, finite, ordered, not negative where the history "
+        "never was, nothing raised; judged for every forecaster.",
+        stress_table(results),
+    ]
+    if results["more"]:
+        parts += ["## Series from elsewhere (`--more`)", contest_tables(results["more"])]
+    return "\n\n".join(parts) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit("run `python -m benchmarks.forecast`")
