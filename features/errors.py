@@ -1,0 +1,74 @@
+"""What can be wrong with readings, weather and assets."""
+
+from __future__ import annotations
+
+from omarino.errors import HubError
+
+
+class FileUnreadable(HubError):
+    status = 422
+    code = "file_unreadable"
+    title = "Unprocessable content"
+    detail = "{name} cannot be read: {reason}."
+
+
+class ColumnNotFound(HubError):
+    status = 422
+    code = "column_not_found"
+    title = "Unprocessable content"
+    detail = "{what} is not clear. The file has the columns: {columns}. {hint}"
+
+
+class TimestampFormatInvalid(HubError):
+    status = 422
+    code = "timestamp_format_invalid"
+    title = "Unprocessable content"
+    detail = "The timestamp format {format!r} cannot be used: {reason}."
+
+
+class UnknownTimeZone(HubError):
+    status = 422
+    code = "unknown_time_zone"
+    title = "Unprocessable content"
+    detail = "{timezone!r} is no time zone. Give an IANA name such as Europe/Berlin."
+
+
+class AssetInvalid(HubError):
+    status = 422
+    code = "asset_invalid"
+    title = "Unprocessable content"
+    detail = "The asset cannot be made: {reason}"
+
+
+class MetricInvalid(HubError):
+    status = 422
+    code = "metric_invalid"
+    title = "Unprocessable content"
+    detail = (
+        "{metric!r} is no name of a metric: at most 64 letters, digits or . _ : -, beginning with a letter "
+        "or digit."
+    )
+
+
+class TooManyReadings(HubError):
+    status = 413
+    code = "too_many_readings"
+    title = "Content too large"
+    detail = "The body holds more than {limit} readings. Send it in parts, or use manage.py import_readings."
+
+
+class SiteUnreadable(HubError):
+    status = 422
+    code = "site_unreadable"
+    title = "Unprocessable content"
+    detail = "The site description {path} cannot be used: {reason}."
+
+
+class UnitMismatch(HubError):
+    status = 409
+    code = "unit_mismatch"
+    title = "Conflict"
+    detail = (
+        "The asset {asset_id} is read in {stored}; these readings say {given}. Convert them, or correct the "
+        "unit of the asset first."
+    )

@@ -1,0 +1,190 @@
+"""The one query of the past: what was read before a moment, and nothing at or after it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+from django.db import connection
+from django.db.models import Max, Q, QuerySet
+from numpy.typing import NDArray
+
+from features.models import WEATHER_COLUMNS, Reading
+
+# What meters and data hubs write on values nobody should use. Anything else, such as estimated,
+# substituted or suspect, is somebody's best knowledge and is used.
+BAD_QUALITY = ("bad", "invalid", "error", "faulty", "missing", "rejected")
+EARLIEST_US = 0  # readings begin with 1970
+_LONG_AGO = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
+_POINT = np.dtype([("time", ">i8"), ("value", ">f8")])
+_WEATHER = np.dtype([("time", ">i8"), *((name, ">f8") for name in WEATHER_COLUMNS)])
+_POSTGRES_EPOCH_US = 946_684_800_000_000  # 2000-01-01, where PostgreSQL's binary times begin
+
+Times = NDArray[np.int64]
+Values = NDArray[np.float64]
+
+# One bytea of fixed records instead of rows: no object is made for a point.
+_READINGS_SQL = """
+SELECT string_agg(timestamptz_send(timestamp) || float8send(value), '' ORDER BY timestamp)
+FROM timeseries_data
+WHERE tenant_id = %s AND asset_id = %s AND metric = %s AND timestamp >= %s AND timestamp < %s
+  AND available_at <= coalesce(%s::timestamptz, 'infinity')
+  AND (quality IS NULL OR quality <> ALL (%s))
+"""
+_WEATHER_SQL = f"""
+SELECT string_agg(timestamptz_send(timestamp) || {
+    " || ".join(f"float8send(coalesce({name}, 'NaN'))" for name in WEATHER_COLUMNS)
+}, '' ORDER BY timestamp)
+FROM weather_features
+WHERE tenant_id = %s AND asset_id = %s AND timestamp >= %s AND timestamp < %s
+  AND available_at <= coalesce(%s::timestamptz, 'infinity')
+"""  # noqa: S608  column names of our own
+
+
+def window(
+    *,
+    tenant_id: str,
+    asset_id: str,
+    before: datetime,
+    start: datetime | None = None,
+    metric: str = "value",
+    as_known_at: datetime | None = None,
+) -> tuple[Times, Values]:
+    """Readings of one metric in [start, before), oldest first.
+
+    Args:
+        before: the moment the question is asked for (`as_of`); a reading at or after it is not seen.
+        start: the earliest time; None for all there is.
+        as_known_at: leave out what reached us later. None: everything known by now. A value that was
+            corrected later is left out, as what it was before is not kept.
+
+    Returns:
+        Microseconds since 1970 UTC, int64, shape (n,), strictly increasing; and the values, float64,
+        shape (n,), in the unit of the asset, never NaN. Values of a quality in BAD_QUALITY are left out.
+    """
+    parameters = [
+        tenant_id,
+        asset_id,
+        metric,
+        start or _LONG_AGO,
+        before,
+        as_known_at,
+        list(BAD_QUALITY),
+    ]
+    records = _records(_READINGS_SQL, parameters, _POINT)
+    return _times(records), records["value"].astype(np.float64)
+
+
+@dataclass(frozen=True, slots=True)
+class WeatherWindow:
+    """times_us: int64, shape (n,), increasing. columns: float64, shape (n,) each, NaN where unknown."""
+
+    times_us: Times
+    columns: dict[str, Values]
+
+
+def weather(
+    *,
+    tenant_id: str,
+    asset_id: str,
+    start: datetime,
+    before: datetime,
+    as_known_at: datetime | None = None,
+) -> WeatherWindow:
+    """The weather of [start, before): measured where that is past, forecast where it is ahead.
+
+    Only columns with at least one value are in the answer. `as_known_at`: as in `window`.
+    """
+    records = _records(_WEATHER_SQL, [tenant_id, asset_id, start, before, as_known_at], _WEATHER)
+    columns = {name: records[name].astype(np.float64) for name in WEATHER_COLUMNS}
+    known = {name: column for name, column in columns.items() if not np.isnan(column).all()}
+    return WeatherWindow(_times(records), known)
+
+
+def latest_at(
+    *, tenant_id: str, asset_id: str, before: datetime | None = None, metric: str = "value"
+) -> datetime | None:
+    """Time of the last usable reading (before `before`), or None."""
+    readings = _usable(tenant_id, asset_id, metric)
+    if before is not None:
+        readings = readings.filter(timestamp__lt=before)
+    found: datetime | None = readings.aggregate(latest=Max("timestamp"))["latest"]
+    return found
+
+
+def latest_readings(*, tenant_id: str, asset_id: str, limit: int = 20) -> QuerySet[Reading]:
+    """The newest readings of all metrics, whatever their quality."""
+    readings = Reading.objects.for_tenant(tenant_id).filter(asset_id=asset_id)
+    return readings.order_by("-timestamp", "metric")[:limit]
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Where readings are missing: after the reading at `after`, until the one at `until`."""
+
+    after: datetime
+    until: datetime
+    missing: int
+
+
+@dataclass(frozen=True, slots=True)
+class GapSummary:
+    """readings: how many there are from `first` to `last`; gaps: the longest, newest first among equals."""
+
+    readings: int
+    missing: int
+    gap_count: int
+    first: datetime | None
+    last: datetime | None
+    longest: list[Gap]
+
+
+def gaps(
+    *,
+    tenant_id: str,
+    asset_id: str,
+    interval: timedelta,
+    start: datetime | None = None,
+    before: datetime | None = None,
+    metric: str = "value",
+    limit: int = 20,
+) -> GapSummary:
+    """Where usable readings of [start, before) are further apart than one and a half intervals."""
+    end = before or datetime.fromisoformat("9999-01-01T00:00:00+00:00")
+    times, _ = window(tenant_id=tenant_id, asset_id=asset_id, metric=metric, start=start, before=end)
+    step = int(interval / timedelta(microseconds=1))
+    distances = np.diff(times)
+    (holes,) = np.nonzero(2 * distances > 3 * step)
+    missing = np.rint(distances[holes] / step).astype(np.int64) - 1
+    longest = sorted(zip(missing.tolist(), holes.tolist(), strict=True), reverse=True)[:limit]
+    return GapSummary(
+        readings=int(times.size),
+        missing=int(missing.sum()),
+        gap_count=int(holes.size),
+        first=_moment(times[0]) if times.size else None,
+        last=_moment(times[-1]) if times.size else None,
+        longest=[Gap(_moment(times[hole]), _moment(times[hole + 1]), count) for count, hole in longest],
+    )
+
+
+def _usable(tenant_id: str, asset_id: str, metric: str) -> QuerySet[Reading]:
+    readings = Reading.objects.for_tenant(tenant_id).filter(asset_id=asset_id, metric=metric)
+    return readings.filter(Q(quality__isnull=True) | ~Q(quality__in=BAD_QUALITY))
+
+
+def _records(sql: str, parameters: list[Any], record: np.dtype[np.void]) -> NDArray[np.void]:
+    with connection.cursor() as cursor:
+        cursor.execute(sql, parameters)
+        (packed,) = cursor.fetchone()
+    return np.frombuffer(packed or b"", dtype=record)
+
+
+def _times(records: NDArray[np.void]) -> Times:
+    times: Times = records["time"].astype(np.int64) + _POSTGRES_EPOCH_US
+    return times
+
+
+def _moment(time_us: np.int64) -> datetime:
+    return _LONG_AGO + timedelta(microseconds=int(time_us))

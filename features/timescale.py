@@ -1,0 +1,47 @@
+"""TimescaleDB where the server has it: the same tables, as hypertables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import structlog
+from django.db import ProgrammingError, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+from psycopg.errors import InsufficientPrivilege
+
+SQL = Path(__file__).parent / "sql"
+HYPERTABLES = ("timeseries_data", "weather_features")
+log = structlog.get_logger(__name__)
+
+
+def have_timescaledb(connection: BaseDatabaseWrapper) -> bool:
+    """Is the extension in this database, or can this role put it there?"""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT installed_version FROM pg_available_extensions WHERE name = 'timescaledb'")
+        found = cursor.fetchone()
+    if found is None:
+        return False
+    if found[0] is not None:
+        return True
+    try:
+        with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
+            cursor.execute("CREATE EXTENSION IF NOT EXISTS timescaledb")
+    except ProgrammingError as fault:
+        if not isinstance(fault.__cause__, InsufficientPrivilege):
+            raise
+        log.warning(
+            "timescaledb_not_created",
+            hint="A superuser may run CREATE EXTENSION timescaledb; then run manage.py make_hypertables.",
+        )
+        return False
+    return True
+
+
+def make_hypertables(connection: BaseDatabaseWrapper) -> bool:
+    """Turn the tables into hypertables; False where TimescaleDB is not to be had. Again changes nothing."""
+    if not have_timescaledb(connection):
+        return False
+    with connection.cursor() as cursor:
+        for table in HYPERTABLES:
+            cursor.execute((SQL / f"{table}_hypertable.sql").read_text())
+    return True
