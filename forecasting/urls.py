@@ -1,5 +1,11 @@
 """Addresses of forecasts, under /ai/."""
 
-from django.urls import URLPattern
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
+from forecasting.views import ForecastListView, ForecastView, MakeForecastView
+
+urlpatterns = [
+    path("forecast", MakeForecastView.as_view(), name="make-forecast"),
+    path("forecast/<uuid:pk>", ForecastView.as_view(), name="forecast"),
+    path("forecasts", ForecastListView.as_view(), name="forecasts"),
+]

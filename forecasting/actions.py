@@ -1,0 +1,148 @@
+"""What one can do with forecasts: make one."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+
+from features import history
+from features.models import Asset
+from forecasting.covariates import known_beside
+from forecasting.errors import NoProductionVersion, NoReadings, UnknownForecaster
+from forecasting.forecasters import FORECASTERS, forecaster_named
+from forecasting.forecasters.base import Calendar, Forecaster, Outcome, Problem, Series
+from forecasting.horizon import regular_series, target_times
+from forecasting.models import Forecast, HistorySource
+from omarino.series import Points
+
+HISTORY = timedelta(days=366)
+HISTORY_OF_COARSE_SERIES = timedelta(days=5 * 366)  # a year of daily values teaches little
+COARSE_MINUTES = 360
+STALE = timedelta(days=2)
+BUILT_IN_VERSION = "v1.0.0"
+SEED = 0
+
+
+def make_forecast(
+    *,
+    tenant_id: str,
+    asset_id: str,
+    forecast_type: str,
+    horizon_hours: int,
+    interval_minutes: int,
+    model_name: str,
+    as_of: datetime,
+    historical_data: Points | None = None,
+    features: Mapping[str, Sequence[float] | float] | None = None,
+    ignored_fields: Sequence[str] = (),
+) -> Forecast:
+    """Forecast an asset from the given history, else from its stored readings, and keep the forecast."""
+    forecaster = _built_in(model_name)
+    asset = Asset.objects.for_tenant(tenant_id).filter(asset_id=asset_id).first()
+    is_stored = historical_data is None
+    points = historical_data or _stored(tenant_id, asset_id, interval_minutes, as_of)
+    series, series_warnings = regular_series(points.times_us, points.values, interval_minutes)
+    steps = -(-horizon_hours * 60 // interval_minutes)
+    covariates, covariate_warnings = known_beside(
+        tenant_id=tenant_id, asset_id=asset_id, series=series, steps=steps, as_of=as_of, given=features or {}
+    )
+    problem = Problem(series=series, steps=steps, calendar=_calendar(asset), covariates=covariates)
+    outcome = forecaster.forecast(problem, seed=SEED)
+    warnings = [
+        *(f"The field {name!r} is not known and was ignored." for name in ignored_fields),
+        *(_age_warning(series, as_of) if is_stored else ()),
+        *series_warnings,
+        *covariate_warnings,
+        *outcome.warnings,
+    ]
+    forecast = Forecast(
+        tenant_id=tenant_id,
+        asset_id=asset_id,
+        forecast_type=forecast_type,
+        unit=asset.unit if asset else "",
+        horizon_hours=horizon_hours,
+        interval_minutes=interval_minutes,
+        model_name=forecaster.name,
+        model_version=BUILT_IN_VERSION,
+        as_of=as_of,
+        history_source=HistorySource.STORED if is_stored else HistorySource.BODY,
+        inputs_digest=_digest(forecaster.name, problem),
+        seed=SEED,
+        warnings=list(dict.fromkeys(warnings)),
+        **_columns_of(outcome),
+    )
+    forecast.save(force_insert=True)
+    return forecast
+
+
+def _built_in(model_name: str) -> Forecaster:
+    try:
+        return forecaster_named(model_name)
+    except UnknownForecaster:
+        raise NoProductionVersion(model_name=model_name, built_in=", ".join(FORECASTERS)) from None
+
+
+def _stored(tenant_id: str, asset_id: str, interval_minutes: int, as_of: datetime) -> Points:
+    """The asset's readings before `as_of`, as far back as they still teach something."""
+    latest = history.latest_at(tenant_id=tenant_id, asset_id=asset_id, before=as_of)
+    if latest is None:
+        raise NoReadings(asset_id=asset_id, before=f"{as_of:%Y-%m-%d %H:%M} UTC")
+    reach = HISTORY_OF_COARSE_SERIES if interval_minutes > COARSE_MINUTES else HISTORY
+    times, values = history.window(tenant_id=tenant_id, asset_id=asset_id, start=latest - reach, before=as_of)
+    return Points(times, values)
+
+
+def _calendar(asset: Asset | None) -> Calendar:
+    if asset is None:
+        return Calendar()
+    return Calendar(asset.timezone, asset.country or None, asset.subdivision or None)
+
+
+def _age_warning(series: Series, as_of: datetime) -> list[str]:
+    """Say so when the forecast starts long before the time it is asked for."""
+    last = target_times(series, 1)[0].astype("datetime64[us]").item().replace(tzinfo=UTC)
+    age = as_of - last
+    if age <= max(STALE, 2 * timedelta(minutes=series.interval_minutes)):
+        return []
+    return [
+        f"The last reading is {age.days} days old; the forecast starts there, at {last:%Y-%m-%d %H:%M} UTC."
+    ]
+
+
+def _digest(algorithm: str, problem: Problem) -> str:
+    """sha256 of everything the answer is a function of."""
+    series, covariates = problem.series, problem.covariates
+    digest = hashlib.sha256(
+        repr(
+            (algorithm, str(series.start), series.interval_minutes, problem.steps, problem.calendar, SEED)
+        ).encode()
+    )
+    digest.update(series.values.tobytes())
+    if covariates is not None:
+        digest.update(repr(covariates.names).encode())
+        digest.update(np.ascontiguousarray(covariates.past).tobytes())
+        digest.update(np.ascontiguousarray(covariates.future).tobytes())
+    return digest.hexdigest()
+
+
+def _columns_of(outcome: Outcome) -> dict[str, object]:
+    p10, p50, p90 = outcome.quantiles.T.tolist()
+    accuracy = outcome.accuracy
+    return {
+        "algorithm": outcome.algorithm,
+        "first_target_at": outcome.times[0].astype("datetime64[us]").item().replace(tzinfo=UTC),
+        "p10": p10,
+        "p50": p50,
+        "p90": p90,
+        "confidence": [None if np.isnan(share) else share for share in outcome.coverage_by_step.tolist()],
+        "mae": accuracy and accuracy.mae,
+        "rmse": accuracy and accuracy.rmse,
+        "mape": accuracy and accuracy.mape,
+        "coverage": accuracy and accuracy.coverage,
+        "windows": accuracy.windows if accuracy else 0,
+        "features_used": list(outcome.features_used),
+        "training_samples": outcome.training_samples,
+    }
