@@ -6,6 +6,9 @@ from celery import Celery
 from celery.signals import setup_logging
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "omarino.settings")
+# Processes share the cores already; the threads of numpy and LightGBM within each would fight for them.
+for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(variable, "1")
 app = Celery("omarino")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
