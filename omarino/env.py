@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 class Variable:
     """One row of the table in docs/configuration.md."""
 
+    group: str
     name: str
     default: str
     meaning: str
@@ -31,9 +32,17 @@ class Environment:
         self.source = source
         self.problems: list[str] = []
         self.variables: list[Variable] = []
+        self._group = ""
 
-    def text(self, name: str, *, default: str = "", meaning: str, choices: Sequence[str] = ()) -> str:
-        value = self._read(name, default, meaning + (f" ({', '.join(choices)})" if choices else ""))
+    def group(self, title: str) -> None:
+        """Begin a group; the variables read from here on stand under this title."""
+        self._group = title
+
+    def text(
+        self, name: str, *, default: str = "", shown: str = "", meaning: str, choices: Sequence[str] = ()
+    ) -> str:
+        """`shown` is what the table says of a default that depends on the machine or on another variable."""
+        value = self._read(name, shown or default, meaning + (f" ({', '.join(choices)})" if choices else ""))
         if value is None:
             return default
         if choices and value not in choices:
@@ -71,8 +80,8 @@ class Environment:
             return default
         return number
 
-    def flag(self, name: str, *, default: bool, meaning: str) -> bool:
-        value = self._read(name, str(default).lower(), meaning + " (true, false)")
+    def flag(self, name: str, *, default: bool, shown: str = "", meaning: str) -> bool:
+        value = self._read(name, shown or str(default).lower(), meaning + " (true, false)")
         if value is None:
             return default
         if value.lower() not in ("true", "false"):
@@ -104,6 +113,6 @@ class Environment:
             self.problems.append(problem)
 
     def _read(self, name: str, default: str, meaning: str) -> str | None:
-        self.variables.append(Variable(name, default, meaning))
+        self.variables.append(Variable(self._group, name, default, meaning))
         value = self.source.get(name, "").strip()
         return value or None

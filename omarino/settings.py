@@ -23,7 +23,7 @@ VERSION = "0.1.0"
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = Environment(os.environ)
 
-# The service
+env.group("The service")
 
 SERVICE_NAME = env.text("SERVICE_NAME", default="ai-hub", meaning="Name in health answers and logs")
 ENVIRONMENT = env.text(
@@ -43,6 +43,7 @@ PORT = env.integer("PORT", default=8003, minimum=1, maximum=65535, meaning="Port
 HOST = env.text(
     "HOST",
     default="127.0.0.1" if DEVELOPMENT else "0.0.0.0",  # noqa: S104  in a container: all of its own addresses
+    shown="127.0.0.1 in development, else 0.0.0.0",
     meaning="Address the web server binds",
 )
 WEB_PROCESSES = env.integer(
@@ -56,7 +57,10 @@ WORKER_PROCESSES = env.integer(
 )
 DATA_DIR = Path(
     env.text(
-        "DATA_DIR", default=str(BASE_DIR / ".data"), meaning="Folder of the embedded servers and local files"
+        "DATA_DIR",
+        default=str(BASE_DIR / ".data"),
+        shown=".data",
+        meaning="Folder of the embedded servers and local files",
     )
 ).resolve()
 ALLOWED_HOSTS = [
@@ -72,6 +76,12 @@ CSRF_TRUSTED_ORIGINS = [
     ).split(",")
     if origin.strip()
 ]
+BEHIND_TLS_PROXY = env.flag(
+    "BEHIND_TLS_PROXY",
+    default=not DEVELOPMENT,
+    shown="false in development, else true",
+    meaning="A proxy ends TLS and sets X-Forwarded-Proto: cookies become secure, HTTP is redirected, HSTS is sent",
+)
 
 
 def _kept_secret(name: str) -> str:
@@ -89,15 +99,21 @@ DEVELOPMENT_ADMIN_PASSWORD = _kept_secret("admin_password") if DEVELOPMENT else 
 env.require(len(SECRET_KEY) >= 50, "SECRET_KEY must be set to at least 50 random characters.")
 DEBUG = False  # tracebacks belong in the log, in development as well
 
-# PostgreSQL and Valkey: the given ones, or those that `manage.py up` runs
+env.group("PostgreSQL and Redis")  # the given ones, or those that `manage.py up` runs
 
-_services = embedded.running_services(DATA_DIR)
 DATABASE_URL = env.url(
     "DATABASE_URL",
     schemes=("postgresql", "postgres"),
     meaning="PostgreSQL; unset, `manage.py up` runs its own",
 )
 DATABASE_IS_EMBEDDED = not DATABASE_URL
+REDIS_HOST = env.text("REDIS_HOST", meaning="Redis or Valkey; unset, `manage.py up` runs its own")
+REDIS_IS_EMBEDDED = not REDIS_HOST
+_services = (
+    embedded.running_services(DATA_DIR)
+    if DATABASE_IS_EMBEDDED or REDIS_IS_EMBEDDED
+    else embedded.Services(0, "", 0, "")  # nothing is written where both are given
+)
 _database = conninfo_to_dict(DATABASE_URL or _services.database_url)
 DATABASES: dict[str, dict[str, Any]] = {
     "default": {
@@ -118,8 +134,6 @@ DATABASES: dict[str, dict[str, Any]] = {
     }
 }
 
-REDIS_HOST = env.text("REDIS_HOST", meaning="Redis or Valkey; unset, `manage.py up` runs its own")
-REDIS_IS_EMBEDDED = not REDIS_HOST
 _redis_host = REDIS_HOST or "127.0.0.1"
 _redis_port = env.integer("REDIS_PORT", default=6379, minimum=1, maximum=65535, meaning="Its port")
 _redis_password = env.secret("REDIS_PASSWORD", meaning="Its password")
@@ -153,26 +167,42 @@ CACHES = {
     }
 }
 
-# Files: a folder, or a bucket when an endpoint is given
+env.group("Files")  # a folder, or a bucket when an endpoint is given
 
 MINIO_ENDPOINT_URL = env.url(
     "MINIO_ENDPOINT_URL",
     schemes=("http", "https"),
     meaning="S3 endpoint of models and exports; unset: local folders",
 )
-_s3_key = env.secret("MINIO_ACCESS_KEY", meaning="S3 key") or env.secret(
-    "AWS_ACCESS_KEY_ID", meaning="The same, by its AWS name"
-)
-_s3_secret = env.secret("MINIO_SECRET_KEY", meaning="S3 secret") or env.secret(
-    "AWS_SECRET_ACCESS_KEY", meaning="The same, by its AWS name"
-)
+_s3_key = env.secret("MINIO_ACCESS_KEY", meaning="S3 key")
+_s3_secret = env.secret("MINIO_SECRET_KEY", meaning="S3 secret")
+_aws_key = env.secret("AWS_ACCESS_KEY_ID", meaning="The S3 key by its AWS name, when the one above is unset")
+_aws_secret = env.secret("AWS_SECRET_ACCESS_KEY", meaning="The S3 secret by its AWS name, likewise")
 AWS_REGION = env.text("AWS_REGION", default="us-east-1", meaning="S3 region")
 MODEL_STORAGE_BUCKET = env.text("MODEL_STORAGE_BUCKET", default="ml-models", meaning="S3 bucket")
 MODEL_STORAGE_PATH = Path(
-    env.text("MODEL_STORAGE_PATH", default=str(DATA_DIR / "models"), meaning="Folder of models without S3")
+    env.text(
+        "MODEL_STORAGE_PATH",
+        default=str(DATA_DIR / "models"),
+        shown=".data/models",
+        meaning="Folder of models without S3",
+    )
 )
 EXPORT_STORAGE_PATH = Path(
-    env.text("EXPORT_STORAGE_PATH", default=str(DATA_DIR / "exports"), meaning="Folder of exports without S3")
+    env.text(
+        "EXPORT_STORAGE_PATH",
+        default=str(DATA_DIR / "exports"),
+        shown=".data/exports",
+        meaning="Folder of exports without S3",
+    )
+)
+STATIC_ROOT = Path(
+    env.text(
+        "STATIC_ROOT",
+        default=str(BASE_DIR / "staticfiles"),
+        shown="staticfiles",
+        meaning="Folder of collected static files",
+    )
 )
 
 
@@ -186,8 +216,8 @@ def _storage(folder: Path, prefix: str) -> dict[str, Any]:
         "BACKEND": "storages.backends.s3.S3Storage",
         "OPTIONS": {
             "endpoint_url": MINIO_ENDPOINT_URL,
-            "access_key": _s3_key,
-            "secret_key": _s3_secret,
+            "access_key": _s3_key or _aws_key,
+            "secret_key": _s3_secret or _aws_secret,
             "region_name": AWS_REGION,
             "bucket_name": MODEL_STORAGE_BUCKET,
             "location": prefix,
@@ -204,7 +234,7 @@ STORAGES = {
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
 }
 
-# Identity
+env.group("Identity")
 
 KEYCLOAK_URL = env.url(
     "KEYCLOAK_URL",
@@ -232,7 +262,7 @@ env.require(
     "JWT_ALGORITHM must be RS256 without KEYCLOAK_URL: development tokens are signed by RS256.",
 )
 
-# What operators may tune
+env.group("Defaults and limits")
 
 DEFAULT_FORECAST_HORIZON = env.integer(
     "DEFAULT_FORECAST_HORIZON",
@@ -258,18 +288,19 @@ MODEL_CACHE_SIZE = env.integer(
     "MODEL_CACHE_SIZE", default=10, minimum=1, meaning="Models kept loaded in a process"
 )
 MODEL_CACHE_TTL = env.integer("MODEL_CACHE_TTL", default=3600, meaning="Seconds an unused model stays loaded")
+
+env.group("Tracing")
+
 OTEL_EXPORTER_OTLP_ENDPOINT = env.url(
     "OTEL_EXPORTER_OTLP_ENDPOINT", schemes=("http", "https"), meaning="Where traces will go (not sent yet)"
 )
-OTEL_SERVICE_NAME = env.text("OTEL_SERVICE_NAME", default=SERVICE_NAME, meaning="Our name in traces")
-BEHIND_TLS_PROXY = env.flag(
-    "BEHIND_TLS_PROXY",
-    default=not DEVELOPMENT,
-    meaning="A proxy ends TLS and sets X-Forwarded-Proto: cookies become secure, HTTP is redirected, HSTS is sent",
+OTEL_SERVICE_NAME = env.text(
+    "OTEL_SERVICE_NAME", default=SERVICE_NAME, shown="SERVICE_NAME", meaning="Our name in traces"
 )
 
 if env.problems:
     raise ImproperlyConfigured("\n".join(env.problems))
+VARIABLES = tuple(env.variables)  # what `manage.py describe_settings` prints
 
 # Django
 
@@ -330,9 +361,6 @@ LANGUAGE_CODE = "en-gb"
 TIME_ZONE = "UTC"
 USE_TZ = True
 STATIC_URL = "/static/"
-STATIC_ROOT = Path(
-    env.text("STATIC_ROOT", default=str(BASE_DIR / "staticfiles"), meaning="Folder of collected static files")
-)
 STATICFILES_DIRS = [BASE_DIR / "templates" / "static"]
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2_621_440  # of forms; the API's own limits stand beside its views
 TEST_RUNNER = "django.test.runner.DiscoverRunner"

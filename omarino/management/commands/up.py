@@ -55,8 +55,8 @@ class Command(BaseCommand):
         if wait_for(lambda: self._is_up() or self._is_over(supervisor), patience_s=60) and self._is_up():
             self._greet()
         while not self.asked_to_stop.wait(0.5):
-            if name := supervisor.dead():
-                raise CommandError(f"{name} ended by itself. Its last lines:\n{supervisor.log_tail(name)}")
+            if ended := supervisor.dead():
+                raise CommandError(f"{ended} ended by itself. Its last lines:\n{supervisor.log_tail(ended)}")
 
     def _start_servers(self, supervisor: Supervisor) -> None:
         if not (settings.DATABASE_IS_EMBEDDED or settings.REDIS_IS_EMBEDDED):
