@@ -25,9 +25,10 @@ _POSTGRES_EPOCH_US = 946_684_800_000_000  # 2000-01-01, where PostgreSQL's binar
 Times = NDArray[np.int64]
 Values = NDArray[np.float64]
 
-# One bytea of fixed records instead of rows: no object is made for a point.
+# One bytea of fixed records instead of rows: no object is made for a point. Records mostly come in order;
+# numpy sorts them faster than PostgreSQL where they do not.
 _READINGS_SQL = """
-SELECT string_agg(timestamptz_send(timestamp) || float8send(value), '' ORDER BY timestamp)
+SELECT string_agg(timestamptz_send(timestamp) || float8send(value), '')
 FROM timeseries_data
 WHERE tenant_id = %s AND asset_id = %s AND metric = %s AND timestamp >= %s AND timestamp < %s
   AND available_at <= coalesce(%s::timestamptz, 'infinity')
@@ -36,7 +37,7 @@ WHERE tenant_id = %s AND asset_id = %s AND metric = %s AND timestamp >= %s AND t
 _WEATHER_SQL = f"""
 SELECT string_agg(timestamptz_send(timestamp) || {
     " || ".join(f"float8send(coalesce({name}, 'NaN'))" for name in WEATHER_COLUMNS)
-}, '' ORDER BY timestamp)
+}, '')
 FROM weather_features
 WHERE tenant_id = %s AND asset_id = %s AND timestamp >= %s AND timestamp < %s
   AND available_at <= coalesce(%s::timestamptz, 'infinity')
@@ -178,7 +179,9 @@ def _records(sql: str, parameters: list[Any], record: np.dtype[np.void]) -> NDAr
     with connection.cursor() as cursor:
         cursor.execute(sql, parameters)
         (packed,) = cursor.fetchone()
-    return np.frombuffer(packed or b"", dtype=record)
+    records = np.frombuffer(packed or b"", dtype=record)
+    times = records["time"].astype(np.int64)
+    return records if (np.diff(times) > 0).all() else records[np.argsort(times)]
 
 
 def _times(records: NDArray[np.void]) -> Times:

@@ -122,8 +122,7 @@ def store_readings(
                 )
         parameters = {"metrics": metrics.names, "qualities": qualities.names}
         keys = ("incoming_readings", "metric, timestamp")
-        outcome = _settle(asset, keys, (_UPDATE_READINGS, _INSERT_READINGS), span, rejections, parameters)
-    return outcome
+        return _settle(asset, keys, (_UPDATE_READINGS, _INSERT_READINGS), span, rejections, parameters)
 
 
 def store_weather(
@@ -148,8 +147,7 @@ def store_weather(
                 columns = [batch.columns.get(name, unsaid) for name in WEATHER_COLUMNS]
                 write(batch.rows, batch.times_us - _POSTGRES_EPOCH_US, *columns)
         keys = ("incoming_weather", "timestamp")
-        outcome = _settle(asset, keys, (_UPDATE_WEATHER, _INSERT_WEATHER), span, rejections, {})
-    return outcome
+        return _settle(asset, keys, (_UPDATE_WEATHER, _INSERT_WEATHER), span, rejections, {})
 
 
 class Codes:
@@ -277,7 +275,8 @@ def _quality_codes(batch: ReadingBatch, qualities: Codes) -> NDArray[np.int16]:
     encoded = batch.quality.dictionary_encode()
     codes = np.array([qualities.of(name) for name in encoded.dictionary.to_pylist()] + [0], dtype=np.int16)
     indices = encoded.indices.fill_null(len(codes) - 1).to_numpy(zero_copy_only=False)
-    return codes[indices]
+    numbered: NDArray[np.int16] = codes[indices]
+    return numbered
 
 
 def _settle(
