@@ -37,10 +37,9 @@ def origins(sample: Sample, count: int) -> list[int]:
     last = sample.values.size - 7 * sample.day
     first = max(SHORTEST_DAYS * sample.day, sample.values.size // 2)
     chosen = []
-    for position in np.linspace(first, last, count).astype(int):
-        while np.isnan(sample.values[position - 1]):
-            position -= 1
-        chosen.append(int(position))
+    for wanted in np.linspace(first, last, count).astype(int):
+        known = np.flatnonzero(~np.isnan(sample.values[:wanted]))
+        chosen.append(int(known[-1]) + 1)
     return chosen
 
 
@@ -136,7 +135,8 @@ def quarter_hours(hourly: Sample) -> Sample:
     values = np.interp(fine, np.arange(hourly.values.size), hourly.values)
     values *= np.random.default_rng(0).normal(1, 0.05, values.size)
     fields = {name: getattr(hourly, name) for name in hourly.__dataclass_fields__}
-    return Sample(**fields | {"name": "quarter-hours", "interval_minutes": 15, "values": values, "weather": {}})
+    changed = {"name": "quarter-hours", "interval_minutes": 15, "values": values, "weather": {}}
+    return Sample(**fields | changed)
 
 
 def time_alone(samples: list[Sample], contenders: list[str]) -> list[dict]:
@@ -186,7 +186,7 @@ def prepare_peers() -> None:
         return
     lock = ["--require-hashes", "-r", str(ROOT / "requirements" / "bench.txt")]
     subprocess.run([sys.executable, "-m", "venv", str(ROOT / ".venv-bench")], check=True)
-    subprocess.run([BENCH_PYTHON, "-m", "pip", "install", "-q", "--disable-pip-version-check", *lock], check=True)
+    subprocess.run([BENCH_PYTHON, "-m", "pip", "install", "--quiet", *lock], check=True)
 
 
 def main() -> None:
@@ -214,7 +214,8 @@ def main() -> None:
         "more": contest(read_site(options.more), options.origins, contenders) if options.more else None,
     }
     results["seconds"] = time.perf_counter() - began
-    text = report.markdown(results, shipped, command=f"python -m benchmarks.forecast {' '.join(sys.argv[1:])}")
+    command = " ".join(["python -m benchmarks.forecast", *sys.argv[1:]])
+    text = report.markdown(results, shipped, command)
     print(text)
     if options.write:
         options.write.parent.mkdir(parents=True, exist_ok=True)

@@ -29,7 +29,6 @@ from skforecast.model_selection import TimeSeriesFold, backtesting_forecaster
 from skforecast.preprocessing import RollingFeatures
 from skforecast.recursive import ForecasterRecursive
 from statsforecast.models import MSTL, AutoARIMA
-from statsforecast.utils import ConformalIntervals
 
 SEED = 0
 
@@ -90,14 +89,17 @@ def mlforecast(values: pd.Series, steps: int, zone: str, day: int) -> np.ndarray
     "Probabilistic forecasting" (PredictionIntervals, 10 windows).
     """
 
-    def hour(times: pd.DatetimeIndex) -> pd.Series:
-        return calendar(times, zone)["hour"]
+    ahead = pd.date_range(values.index[-1] + values.index.freq, periods=steps, freq=values.index.freq)
+    known = calendar(values.index.append(ahead), zone)  # looked up: it is asked again at every step
 
-    def weekday(times: pd.DatetimeIndex) -> pd.Series:
-        return calendar(times, zone)["weekday"]
+    def hour(times: pd.DatetimeIndex) -> np.ndarray:
+        return known["hour"].to_numpy()[known.index.get_indexer(times)]
 
-    def month(times: pd.DatetimeIndex) -> pd.Series:
-        return calendar(times, zone)["month"]
+    def weekday(times: pd.DatetimeIndex) -> np.ndarray:
+        return known["weekday"].to_numpy()[known.index.get_indexer(times)]
+
+    def month(times: pd.DatetimeIndex) -> np.ndarray:
+        return known["month"].to_numpy()[known.index.get_indexer(times)]
 
     windows = int(min(10, (len(values) - 15 * day) // steps))
     model = MLForecast(
@@ -134,8 +136,9 @@ def main() -> None:
     questions = json.load(sys.stdin)
     series = {}
     for name, told in questions["series"].items():
-        times = pd.date_range(told["start"], periods=len(told["values"]), freq=f"{told['interval_minutes']}min")
-        series[name] = pd.Series(told["values"], index=times, dtype=float)
+        values, step = told["values"], f"{told['interval_minutes']}min"
+        times = pd.date_range(told["start"], periods=len(values), freq=step)
+        series[name] = pd.Series(values, index=times, dtype=float)
     fit, quantiles, seconds = None, np.empty((0, 3)), 0.0
     for task in questions["tasks"]:
         told = questions["series"][task["series"]]
@@ -144,13 +147,15 @@ def main() -> None:
         seen = seen.asfreq(f"{told['interval_minutes']}min").interpolate()  # none of the three takes gaps
         now = (task["series"], task["first"], task["origin"], task.get("warm"))
         if peer is statsforecast and now == fit and task["steps"] < len(quantiles):
-            quantiles = quantiles[: task["steps"]]  # its interval at a lead time does not depend on the horizon
+            # its interval at a lead time does not depend on the horizon
+            quantiles = quantiles[: task["steps"]]
         else:
             began = time.perf_counter()
             quantiles = peer(seen, task["steps"], told["timezone"], day)
             seconds = time.perf_counter() - began
         fit = now
-        print(json.dumps({"task": task["id"], "seconds": seconds, "quantiles": quantiles.tolist()}), flush=True)
+        answer = {"task": task["id"], "seconds": seconds, "quantiles": quantiles.tolist()}
+        print(json.dumps(answer), flush=True)
 
 
 if __name__ == "__main__":

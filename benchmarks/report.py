@@ -18,10 +18,19 @@ from benchmarks.sites import Sample
 OUR_PACKAGES = ("numpy", "scikit-learn", "lightgbm", "holidays")
 PEER_PACKAGES = ("skforecast", "mlforecast", "statsforecast", "lightgbm")
 BENCH_PYTHON = Path(__file__).parent.parent / ".venv-bench" / "bin" / "python"
-PEERS = {"skforecast": "skforecast + LightGBM", "mlforecast": "mlforecast + LightGBM", "statsforecast": "MSTL"}
+PEERS = {
+    "skforecast": "skforecast + LightGBM",
+    "mlforecast": "mlforecast + LightGBM",
+    "statsforecast": "statsforecast MSTL",
+}
 HORIZONS = ("24 h", "168 h")
 LOSSES = ("pinball", "mae")
-NOT_ABOVE = {("pinball", "24 h"): 0.67, ("pinball", "168 h"): 0.87, ("mae", "24 h"): 0.67, ("mae", "168 h"): 0.88}
+NOT_ABOVE = {
+    ("pinball", "24 h"): 0.67,
+    ("pinball", "168 h"): 0.87,
+    ("mae", "24 h"): 0.67,
+    ("mae", "168 h"): 0.88,
+}
 MILLISECONDS = {
     ("hourly", "24 h"): 150,
     ("hourly", "168 h"): 250,
@@ -63,9 +72,12 @@ def bars(results: dict) -> Iterator[tuple[str, str, bool]]:
         yield f"{loss} of auto, {horizon}, in units of last week: <= {bar}", f"{got:.3f}", got <= bar
     for peer in (p for p in PEERS if p in contest):
         for horizon in HORIZONS:
-            pairs = [(mean_relative(auto, l, horizon), mean_relative(contest[peer], l, horizon)) for l in LOSSES]
-            told = ", ".join(f"{loss} {a:.3f} < {b:.3f}" for loss, (a, b) in zip(LOSSES, pairs, strict=True))
-            yield f"auto below {PEERS[peer]}, {horizon}", told, all(a < b for a, b in pairs)
+            told, below = [], True
+            for loss in LOSSES:
+                mine, theirs = (mean_relative(rows, loss, horizon) for rows in (auto, contest[peer]))
+                told.append(f"{loss} {mine:.3f} against {theirs:.3f}")
+                below = below and mine < theirs
+            yield f"auto below {PEERS[peer]}, {horizon}", ", ".join(told), below
     average = float(np.mean(list(covered(auto).values())))
     yield "the 80 % band covers 0.76..0.86 on average", f"{average:.3f}", 0.76 <= average <= 0.86
     lowest, name, horizon = min((c, n, h) for h in HORIZONS for n, c in covered(auto, h).items())
@@ -76,12 +88,15 @@ def bars(results: dict) -> Iterator[tuple[str, str, bool]]:
         bar = MILLISECONDS[row["series"], row["horizon"]]
         if row["contender"] == "auto" and bar is not None:
             name = "8,760 hourly points" if row["series"] == "hourly" else "35,040 quarter-hours"
-            yield f"{name}, {row['horizon']}, one core: <= {bar} ms", f"{row['median_ms']:.0f} ms", (
-                row["median_ms"] <= bar
-            )
+            took = row["median_ms"]
+            yield f"{name}, {row['horizon']}, one core: <= {bar} ms", f"{took:.0f} ms", took <= bar
     rows = [row for horizon in results["stress"].values() for row in horizon]
     failed = sum(bool(row["faults"]) for row in rows)
-    yield "every stress case sound, every forecaster, both horizons", f"{failed} of {len(rows)} not", failed == 0
+    yield (
+        "every stress case sound, all forecasters, 24 h and 168 h",
+        f"{failed} of {len(rows)} not",
+        not failed,
+    )
 
 
 def contest_tables(contest: dict[str, list[dict]]) -> str:
@@ -169,7 +184,9 @@ def versions(with_peers: bool) -> str:
     if not with_peers:
         return told
     ask = "from importlib.metadata import version; import sys; print(*map(version, sys.argv[1:]))"
-    answer = subprocess.run([BENCH_PYTHON, "-c", ask, *PEER_PACKAGES], stdout=subprocess.PIPE, text=True, check=True)
+    answer = subprocess.run(
+        [BENCH_PYTHON, "-c", ask, *PEER_PACKAGES], stdout=subprocess.PIPE, text=True, check=True
+    )
     pairs = zip(PEER_PACKAGES, answer.stdout.split(), strict=True)
     return f"{told}. Peers: {', '.join(f'{name} {number}' for name, number in pairs)}"
 

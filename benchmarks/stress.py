@@ -65,7 +65,9 @@ def cases(samples: dict[str, Sample], steps: int, rng: np.random.Generator) -> I
     past_t, past, truth = times[:cut], values[:cut], values[cut : cut + steps]
     london = Calendar(demand.timezone, demand.country, demand.subdivision)
 
-    def case(name: str, t: np.ndarray, v: np.ndarray, after: np.ndarray = truth, clean: str = "demand") -> Case:
+    def case(
+        name: str, t: np.ndarray, v: np.ndarray, after: np.ndarray = truth, clean: str = "demand"
+    ) -> Case:
         return Case(name, t, v, after, clean, 60, london)
 
     yield case("demand", past_t, past)
