@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import uuid
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from typing import Any, Never
+from typing import Any
 
-import numpy as np
 import orjson
 import redis
 import structlog
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.db import InterfaceError, OperationalError
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, UnreadablePostError
 from django.views import defaults
 from rest_framework import exceptions, serializers
 from rest_framework.pagination import LimitOffsetPagination
@@ -30,15 +28,17 @@ from omarino.errors import (
     BodyTooLarge,
     DatabaseUnavailable,
     HubError,
+    LengthRequired,
+    MalformedAddress,
     MalformedBody,
     NotFound,
     Outage,
     TenantMismatch,
 )
+from omarino.strict_json import parse_json
 
 PROBLEM = "application/problem+json"
 DEFAULT_MAX_BODY_BYTES = 1_048_576
-MAX_DEPTH = 40
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 log = structlog.get_logger(__name__)
 
@@ -49,86 +49,15 @@ log = structlog.get_logger(__name__)
 def read_body(stream: Any, limit_bytes: int) -> bytes:
     """The whole body, or `BodyTooLarge` before more than the limit was held."""
     declared = stream.META.get("CONTENT_LENGTH") if hasattr(stream, "META") else None
-    if declared and declared.isdigit() and int(declared) > limit_bytes:
+    if declared and int(declared) > limit_bytes:  # Django has read it as a number before
         raise BodyTooLarge(limit_bytes=limit_bytes)
-    body: bytes = stream.read(limit_bytes + 1)
+    try:
+        body: bytes = stream.read(limit_bytes + 1)
+    except UnreadablePostError as fault:
+        raise MalformedBody(reason="the connection ended before all of it had arrived") from fault
     if len(body) > limit_bytes:
         raise BodyTooLarge(limit_bytes=limit_bytes)
     return body
-
-
-def parse_json(body: bytes) -> Any:
-    """Strict JSON: UTF-8, finite numbers, no repeated names, no NUL, no lone surrogate, at most 40 levels.
-
-    >>> parse_json(b'{"a": 1, "a": 2}')
-    Traceback (most recent call last):
-    omarino.errors.MalformedBody: The body cannot be read: the name 'a' appears twice in one object.
-    """
-    try:
-        text = body.decode("utf-8")
-    except UnicodeDecodeError as fault:
-        raise MalformedBody(reason="it is not UTF-8") from fault
-    if _depth(body) > MAX_DEPTH:
-        raise MalformedBody(reason=f"it is nested more than {MAX_DEPTH} levels deep")
-    try:
-        value = json.loads(
-            text,
-            object_pairs_hook=_unique,
-            parse_constant=_refuse_constant,
-            parse_float=_finite,
-            parse_int=_int,
-        )
-    except json.JSONDecodeError as fault:
-        where = f"line {fault.lineno}, column {fault.colno}"
-        raise MalformedBody(reason=f"it is not JSON ({fault.msg}, {where})") from fault
-    if "\\u" in text and _has_bad_text(value):
-        raise MalformedBody(reason="a text holds a NUL or half a surrogate pair")
-    return value
-
-
-_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"')
-_NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
-
-
-def _depth(body: bytes) -> int:
-    brackets = _STRINGS.sub(b"", body).translate(None, _NOT_BRACKETS)
-    if not brackets:
-        return 0
-    codes = np.frombuffer(brackets, dtype=np.uint8)
-    steps = np.where((codes == ord("[")) | (codes == ord("{")), 1, -1)
-    return int(np.cumsum(steps).max())
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise MalformedBody(reason=f"the name {twice[:50]!r} appears twice in one object")
-    return found
-
-
-def _refuse_constant(name: str) -> Never:
-    raise MalformedBody(reason=f"{name} is not JSON; write null for a missing number")
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        raise MalformedBody(reason=f"the number {text[:50]} is too large")
-    return number
-
-
-def _int(text: str) -> int | float:
-    return int(text) if len(text) < 19 else _finite(text)
-
-
-def _has_bad_text(value: Any) -> bool:
-    if isinstance(value, str):
-        return "\0" in value or any("\ud800" <= character <= "\udfff" for character in value)
-    if isinstance(value, dict):
-        return any(_has_bad_text(part) for pair in value.items() for part in pair)
-    return isinstance(value, list) and any(_has_bad_text(part) for part in value)
 
 
 class StrictJSONParser(BaseParser):
@@ -177,8 +106,8 @@ class JSONRenderer(BaseRenderer):
         renderer_context: Mapping[str, Any] | None = None,
     ) -> bytes:
         response = (renderer_context or {}).get("response")
-        if response is not None and response.exception:
-            response["Content-Type"] = PROBLEM
+        if response is not None and response.exception and response.accepted_renderer is self:
+            response["Content-Type"] = PROBLEM  # but not when these are the lines inside a browsable page
         return b"" if data is None else orjson.dumps(data, default=str, option=self.options)
 
 
@@ -224,7 +153,7 @@ class Pagination(LimitOffsetPagination):
         text = request.query_params.get(name)
         if text is None:
             return default
-        if not (text.isascii() and text.isdigit() and least <= int(text[:12]) <= most):
+        if not (text.isascii() and text.isdigit() and len(text) < 13 and least <= int(text) <= most):
             raise exceptions.ValidationError({name: f"A whole number from {least} to {most}."})
         return int(text)
 
@@ -252,6 +181,9 @@ def handle_exception(exc: Exception, context: Mapping[str, Any]) -> Response | N
     if known is None:
         return None
     set_rollback()
+    if not isinstance(getattr(request, "accepted_renderer", None), BrowsableRenderer):
+        # a route that answers HTML, CSV or a file answers errors as all others do
+        request.accepted_renderer, request.accepted_media_type = JSONRenderer(), JSONRenderer.media_type
     status, code, title, detail, facts, headers = known
     body = problem(request._request, status=status, code=code, title=title, detail=detail, **facts)
     return Response(body, status=status, headers=headers)
@@ -283,7 +215,9 @@ def _as_problem(exc: Exception) -> Known | None:
     if isinstance(exc, exceptions.ValidationError):
         errors = list(_flatten(exc.get_full_details()))
         named = ", ".join(dict.fromkeys(error["field"] for error in errors if error["field"]))
-        detail = f"Please mend: {named}." if named else errors[0]["message"]
+        detail = (
+            f"Please mend: {named}." if named else errors[0]["message"] if errors else str(exc.default_detail)
+        )
         return 422, "validation_failed", "Unprocessable content", detail, {"errors": errors}, {}
     if isinstance(exc, exceptions.APIException):
         headers = {}
@@ -329,12 +263,41 @@ class RequestIdMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        structlog.contextvars.clear_contextvars()  # the thread served somebody else before
         given = request.headers.get("X-Request-ID", "")
         request.request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex  # type: ignore[attr-defined]
         with structlog.contextvars.bound_contextvars(request_id=request.request_id):  # type: ignore[attr-defined]
             response = self.get_response(request)
         response.headers["X-Request-ID"] = request.request_id  # type: ignore[attr-defined]
         return response
+
+
+class EdgeMiddleware:
+    """Refuses what Django would misread: a NUL for the database, a body whose length nobody told."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if "\0" in request.path_info or "%00" in request.META.get("QUERY_STRING", ""):
+            return _refuse(request, MalformedAddress())
+        if _has_body_of_unknown_length(request):
+            return _refuse(request, LengthRequired())
+        return self.get_response(request)
+
+
+def _has_body_of_unknown_length(request: HttpRequest) -> bool:
+    """Chunked, or HTTP/2 without a length: Django would take it for an empty body."""
+    if request.META.get("CONTENT_LENGTH"):
+        return False
+    if "HTTP_TRANSFER_ENCODING" in request.META:
+        return True
+    ends_by_itself = request.META.get("wsgi.input_terminated") and request.method not in ("GET", "HEAD")
+    return bool(ends_by_itself and request.META["wsgi.input"].read(1))
+
+
+def _refuse(request: HttpRequest, refusal: HubError) -> HttpResponse:
+    return _json(request, refusal.status, refusal.code, refusal.title, str(refusal))
 
 
 class OutageMiddleware:
@@ -372,7 +335,7 @@ def _json(
 
 
 def _is_page(request: HttpRequest) -> bool:
-    return request.path.startswith("/admin")
+    return request.path.startswith("/admin/")
 
 
 def handler400(request: HttpRequest, exception: Exception) -> HttpResponseBase:

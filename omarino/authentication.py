@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import http.client
 import re
 import threading
 import time
-import urllib.error
+import urllib.request
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -22,13 +23,19 @@ from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
 from omarino.embedded import write_private
-from omarino.errors import IdentityUnavailable, TenantMismatch
+from omarino.errors import IdentityUnavailable, MalformedBody, TenantMismatch
 from omarino.permissions import ROLES
+from omarino.strict_json import parse_json
 
 TENANT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 MAX_TOKEN_BYTES = 8192
+MAX_SUBJECT_LENGTH = 255
 KEYS_FRESH_S = 300.0
-REFETCH_WAIT_S = 60.0
+REFETCH_WAIT_S = 60.0  # with keys at hand
+COLD_REFETCH_WAIT_S = 2.0  # without any, when every request fails
+JWKS_TIMEOUT_S = 3.0
+MAX_JWKS_BYTES = 262_144
+MIN_RSA_BITS = 2048
 NOT_ACCESS_TOKENS = frozenset({"ID", "Refresh", "Offline", "Logout"})  # Keycloak's `typ` claim of the others
 log = structlog.get_logger(__name__)
 
@@ -66,7 +73,6 @@ class BearerAuthentication(BaseAuthentication):
             return None
         principal = principal_of(token.strip())
         check_named_tenant(request, principal)
-        structlog.contextvars.bind_contextvars(tenant_id=principal.tenant_id)
         return principal, principal
 
     def authenticate_header(self, request: Request) -> str:
@@ -90,13 +96,13 @@ class SignedInAuthentication(SessionAuthentication):
 
 
 def check_named_tenant(request: Request, principal: Principal) -> None:
-    """A tenant in a header or in the query must be the token's."""
-    for where, named in (
-        ("X-Tenant-ID", request.headers.get("X-Tenant-ID")),
-        ("the query", request.query_params.get("tenant_id")),
-    ):
-        if named and named != principal.tenant_id:
-            raise TenantMismatch(where=where)
+    """A tenant in a header or in the query, every time it stands there, must be the token's."""
+    header = request.headers.get("X-Tenant-ID")
+    if header and header != principal.tenant_id:
+        raise TenantMismatch(where="X-Tenant-ID")
+    if any(named and named != principal.tenant_id for named in request.query_params.getlist("tenant_id")):
+        raise TenantMismatch(where="the query")
+    structlog.contextvars.bind_contextvars(tenant_id=principal.tenant_id)
 
 
 def principal_of(token: str) -> Principal:
@@ -104,6 +110,8 @@ def principal_of(token: str) -> Principal:
     if not token or len(token) > MAX_TOKEN_BYTES:
         raise AuthenticationFailed("The token is empty or too long.")
     claims = _verified_claims(token)
+    if not 0 < len(claims["sub"]) <= MAX_SUBJECT_LENGTH:
+        raise AuthenticationFailed("The token's claim sub is empty or too long.")
     tenant_id = claims.get("tenant_id")
     if not isinstance(tenant_id, str) or not TENANT_ID.fullmatch(tenant_id):
         raise AuthenticationFailed("The token names no tenant: the claim tenant_id is missing or malformed.")
@@ -140,8 +148,10 @@ def _verified_claims(token: str) -> dict[str, Any]:
         )
     except jwt.ExpiredSignatureError as fault:
         raise AuthenticationFailed("The token has expired. Fetch a new one.") from fault
-    except jwt.InvalidTokenError as fault:
+    except jwt.PyJWTError as fault:
         raise AuthenticationFailed(f"The token is not valid: {fault}.") from fault
+    except (RecursionError, OverflowError) as fault:  # a header of brackets, a time of 1e999
+        raise AuthenticationFailed("The token is not valid: it cannot be read.") from fault
     audiences = claims.get("aud")
     named = [audiences] if isinstance(audiences, str) else audiences if isinstance(audiences, list) else []
     if settings.KEYCLOAK_CLIENT_ID not in [*named, claims.get("azp")]:
@@ -161,10 +171,9 @@ class Keys:
 
     def key(self, kid: str | None) -> Any:
         """The key of this id, or 401; with no key at all and no issuer to ask, 503."""
-        now = time.monotonic()
-        stale = now - self._fetched_at > KEYS_FRESH_S or kid not in self._keys
-        if stale and (not self._keys or now - self._tried_at > REFETCH_WAIT_S):
-            self._refresh(now)
+        known = kid in self._keys
+        if not known or time.monotonic() - self._fetched_at > KEYS_FRESH_S:
+            self._refresh(wait=not known)
         try:
             return self._keys[kid]
         except KeyError:
@@ -173,43 +182,84 @@ class Keys:
     def warm(self) -> None:
         """Have at least one key, or `IdentityUnavailable`."""
         if not self._keys:
-            self._refresh(time.monotonic())
+            self._refresh(wait=True)
 
     def forget(self) -> None:
         """Start cold, as a new process does."""
         self.__init__()  # type: ignore[misc]
 
-    def _refresh(self, now: float) -> None:
-        with self._lock:
-            if self._tried_at >= now:
-                return  # another thread was faster
+    def _refresh(self, *, wait: bool) -> None:
+        """Ask the issuer, one thread at a time; who holds a good key goes on with it meanwhile."""
+        if not self._lock.acquire(blocking=wait):
+            return
+        try:
+            pause = REFETCH_WAIT_S if self._keys else COLD_REFETCH_WAIT_S
+            if time.monotonic() - self._tried_at > pause:
+                self._fetch()
+            if not self._keys:
+                raise IdentityUnavailable()
+        finally:
+            self._lock.release()
+
+    def _fetch(self) -> None:
+        try:
+            self._keys = _fetch_keys()
+            self._fetched_at = time.monotonic()
+        except (OSError, http.client.HTTPException, ValueError, MalformedBody) as fault:
+            log.error("jwks_unavailable", url=settings.JWKS_URL, error=str(fault))
+        finally:
             self._tried_at = time.monotonic()
-            try:
-                found = _fetch_keys()
-            except (jwt.PyJWKClientError, urllib.error.URLError, ValueError, TimeoutError) as fault:
-                log.error("jwks_unavailable", url=settings.JWKS_URL, error=str(fault))
-                if not self._keys:
-                    raise IdentityUnavailable() from fault
-                return
-            self._keys, self._fetched_at = found, self._tried_at
 
 
 def _fetch_keys() -> dict[str | None, Any]:
     if settings.DEVELOPMENT_ISSUER:
-        key = development_key().public_key()
-        return {DEVELOPMENT_KID: key}
-    document = jwt.PyJWKClient(settings.JWKS_URL, cache_jwk_set=False, timeout=3).fetch_data()
+        return {DEVELOPMENT_KID: development_key().public_key()}
+    document = parse_json(_download(settings.JWKS_URL))
+    entries = document.get("keys") if isinstance(document, dict) else None
+    if not isinstance(entries, list):
+        raise ValueError("the issuer's answer is no set of keys")
     found: dict[str | None, Any] = {}
-    for entry in document.get("keys", []):
-        if entry.get("use", "sig") != "sig" or entry.get("kty") not in ("RSA", "EC"):
-            continue
+    for entry in entries:
         try:
-            found[entry.get("kid")] = jwt.PyJWK(entry, algorithm=settings.JWT_ALGORITHM).key
-        except jwt.PyJWTError as fault:
-            log.warning("jwk_unusable", kid=entry.get("kid"), error=str(fault))
+            if _is_signing_key(entry):
+                found[entry.get("kid")] = _usable_key(entry)
+        except (jwt.PyJWTError, ValueError, TypeError) as fault:
+            log.warning("jwk_unusable", kid=str(entry.get("kid"))[:100], error=str(fault))
     if not found:
-        raise ValueError("the issuer publishes no signing key")
+        raise ValueError("the issuer publishes no signing key for this algorithm")
     return found
+
+
+def _is_signing_key(entry: Any) -> bool:
+    """Whether this JWK is there for signatures by our algorithm."""
+    return (
+        isinstance(entry, dict)
+        and entry.get("use", "sig") == "sig"
+        and entry.get("alg", settings.JWT_ALGORITHM) == settings.JWT_ALGORITHM
+        and entry.get("kty") == ("RSA" if settings.JWT_ALGORITHM == "RS256" else "EC")
+        and isinstance(entry.get("kid"), str | None)
+    )
+
+
+def _usable_key(entry: dict[str, Any]) -> Any:
+    key = jwt.PyJWK(entry, algorithm=settings.JWT_ALGORITHM).key
+    if isinstance(key, rsa.RSAPublicKey) and key.key_size < MIN_RSA_BITS:
+        raise ValueError(f"an RSA key of {key.key_size} bits is too short")
+    return key
+
+
+def _download(url: str) -> bytes:
+    """A small document, soon: a server that drips or floods does not hold our threads."""
+    deadline = time.monotonic() + JWKS_TIMEOUT_S
+    body = bytearray()
+    with urllib.request.urlopen(url, timeout=JWKS_TIMEOUT_S) as answer:  # noqa: S310  http(s) only, by settings
+        while chunk := answer.read1(65_536):
+            body += chunk
+            if len(body) > MAX_JWKS_BYTES:
+                raise ValueError(f"{url} answers more than {MAX_JWKS_BYTES} bytes")
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{url} takes longer than {JWKS_TIMEOUT_S} s")
+    return bytes(body)
 
 
 KEYS = Keys()

@@ -60,7 +60,7 @@ class Environment:
         value = self._read(name, str(default), meaning)
         if value is None:
             return default
-        if not (value.isascii() and value.isdigit() and minimum <= int(value) <= maximum):
+        if not (value.isascii() and value.isdigit() and len(value) < 20 and minimum <= int(value) <= maximum):
             self.problems.append(f"{name} must be a whole number from {minimum} to {maximum}, not {value!r}.")
             return default
         return int(value)
@@ -96,7 +96,8 @@ class Environment:
             return ""
         try:
             parts = urlsplit(value)
-            ok = parts.scheme in schemes and (bool(parts.netloc) or bool(parts.path.strip("/")))
+            local = parts.scheme.startswith("postgres")  # postgresql:///name is a socket of this machine
+            ok = parts.scheme in schemes and "://" in value and (local or bool(parts.hostname))
             _ = parts.port
         except ValueError:
             ok = False
@@ -109,7 +110,7 @@ class Environment:
 
     def require(self, condition: bool, problem: str) -> None:
         """Note a rule between variables that does not hold."""
-        if not condition:
+        if not condition and problem not in self.problems:
             self.problems.append(problem)
 
     def _read(self, name: str, default: str, meaning: str) -> str | None:

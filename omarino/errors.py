@@ -62,6 +62,20 @@ class MalformedBody(HubError):
     detail = "The body cannot be read: {reason}."
 
 
+class LengthRequired(HubError):
+    status = 411
+    code = "length_required"
+    title = "Length required"
+    detail = "Send the body with a Content-Length header: bodies of unknown length (chunked) are not read."
+
+
+class MalformedAddress(HubError):
+    status = 400
+    code = "malformed_address"
+    title = "Bad request"
+    detail = "The address or its query holds a NUL character. Leave it out."
+
+
 class DatabaseUnavailable(Outage):
     code = "database_unavailable"
     detail = "The database does not answer. Nothing was lost; try again shortly."

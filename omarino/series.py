@@ -16,6 +16,7 @@ LARGEST_VALUE = 1e15  # beyond it squares of sums lose their meaning in float64
 EARLIEST = pd.Timestamp("1970-01-01", tz="UTC")
 LATEST = pd.Timestamp("2200-01-01", tz="UTC")
 REPORTED_ERRORS = 20
+RELATIVE = frozenset({"now", "today"})  # pandas would read the clock
 
 
 class TooManyPoints(HubError):
@@ -47,6 +48,8 @@ def parse_timestamps_us(texts: list[Any]) -> NDArray[np.int64]:
     >>> parse_timestamps_us(["1970-01-01T01:00:00+01:00", "1970-01-01 00:00:01"]).tolist()
     [0, 1000000]
     """
+    if not RELATIVE.isdisjoint(texts):
+        raise ValueError("a time depends on when it is read")
     times = pd.to_datetime(pd.Series(texts, dtype="object"), format="ISO8601", utc=True)
     if times.isna().any() or ((times < EARLIEST) | (times >= LATEST)).any():
         raise ValueError("a time is missing or outside 1970..2199")
@@ -100,7 +103,7 @@ def _explain(data: list[Any]) -> dict[str, Any]:
             wrong[str(index)] = problem
             if len(wrong) == REPORTED_ERRORS:
                 break
-    return wrong
+    return wrong or {"non_field_errors": ["The points cannot be read together; write all times alike."]}
 
 
 def _problem_of(point: Any) -> dict[str, list[str]] | list[str]:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+from urllib.parse import quote
 
 import django_stubs_ext
 import structlog
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
+from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 
 from omarino import embedded
@@ -22,6 +25,7 @@ django_stubs_ext.monkeypatch()  # lets `ModelAdmin[Asset]` name its model, as my
 VERSION = "0.1.0"
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = Environment(os.environ)
+Kept = TypeVar("Kept")
 
 env.group("The service")
 
@@ -92,10 +96,18 @@ def _kept_secret(name: str) -> str:
     return path.read_text()
 
 
+def _from_data_dir(read: Callable[[], Kept], otherwise: Kept) -> Kept:
+    try:
+        return read()
+    except OSError as fault:
+        env.require(False, f"DATA_DIR ({DATA_DIR}) must be a folder we can write: {fault.strerror}.")
+        return otherwise
+
+
 SECRET_KEY = env.secret("SECRET_KEY", meaning="Signs sessions; required outside development")
 if DEVELOPMENT and not SECRET_KEY:
-    SECRET_KEY = _kept_secret("secret_key")
-DEVELOPMENT_ADMIN_PASSWORD = _kept_secret("admin_password") if DEVELOPMENT else ""
+    SECRET_KEY = _from_data_dir(lambda: _kept_secret("secret_key"), "")
+DEVELOPMENT_ADMIN_PASSWORD = _from_data_dir(lambda: _kept_secret("admin_password"), "") if DEVELOPMENT else ""
 env.require(len(SECRET_KEY) >= 50, "SECRET_KEY must be set to at least 50 random characters.")
 DEBUG = False  # tracebacks belong in the log, in development as well
 
@@ -109,12 +121,26 @@ DATABASE_URL = env.url(
 DATABASE_IS_EMBEDDED = not DATABASE_URL
 REDIS_HOST = env.text("REDIS_HOST", meaning="Redis or Valkey; unset, `manage.py up` runs its own")
 REDIS_IS_EMBEDDED = not REDIS_HOST
-_services = (
-    embedded.running_services(DATA_DIR)
-    if DATABASE_IS_EMBEDDED or REDIS_IS_EMBEDDED
-    else embedded.Services(0, "", 0, "")  # nothing is written where both are given
+env.require(
+    not set("/@?# ") & set(REDIS_HOST) and REDIS_HOST.count(":") != 1,
+    "REDIS_HOST must be a host name or an address alone; the port is REDIS_PORT, the password REDIS_PASSWORD.",
 )
-_database = conninfo_to_dict(DATABASE_URL or _services.database_url)
+_services = embedded.Services(0, "", 0, "")  # nothing is written where both are given
+if DATABASE_IS_EMBEDDED or REDIS_IS_EMBEDDED:
+    _services = _from_data_dir(lambda: embedded.running_services(DATA_DIR), _services)
+
+
+def _read_database_url(url: str) -> dict[str, Any]:
+    try:
+        return dict(conninfo_to_dict(url))
+    except ProgrammingError:  # its text repeats parts of the URL, a password among them
+        env.require(
+            False, "DATABASE_URL cannot be read: percent-encode special characters, check its options."
+        )
+        return {}
+
+
+_database = _read_database_url(DATABASE_URL or _services.database_url)
 DATABASES: dict[str, dict[str, Any]] = {
     "default": {
         "ENGINE": "django.db.backends.postgresql",
@@ -140,10 +166,13 @@ _redis_password = env.secret("REDIS_PASSWORD", meaning="Its password")
 REDIS_DB = env.integer("REDIS_DB", default=0, maximum=1_000_000, meaning="Database number of the cache")
 if REDIS_IS_EMBEDDED:
     _redis_port, _redis_password = _services.redis_port, _services.redis_password
-_redis = (
-    f"redis://:{_redis_password}@{_redis_host}:{_redis_port}"
-    if _redis_password
-    else (f"redis://{_redis_host}:{_redis_port}")
+_redis = "".join(
+    [
+        "redis://",
+        f":{quote(_redis_password, safe='')}@" if _redis_password else "",
+        f"[{_redis_host}]" if ":" in _redis_host else _redis_host,
+        f":{_redis_port}",
+    ]
 )
 CELERY_BROKER_URL = (
     env.url(
@@ -326,6 +355,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
+    "omarino.api.EdgeMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
