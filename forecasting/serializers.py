@@ -173,7 +173,9 @@ class ForecastSerializer(ForecastSummarySerializer):
             }
             for step in instance.steps()
         ]
-        return {**super().to_representation(instance), "forecasts": steps}
+        summary = super().to_representation(instance)
+        metadata = summary.pop("metadata")
+        return {**summary, "forecasts": steps, "metadata": metadata}
 
 
 class ForecastFilterSerializer(serializers.Serializer[Any]):

@@ -88,11 +88,11 @@ BEHIND_TLS_PROXY = env.flag(
 )
 
 
-def _kept_secret(name: str) -> str:
+def _kept_secret(name: str, length: int = 48) -> str:
     """A secret of the development service, made on first use and kept."""
     path = DATA_DIR / name
     if not path.exists():
-        embedded.write_private(path, secrets.token_urlsafe(48))
+        embedded.write_private(path, secrets.token_urlsafe(length))
     return path.read_text()
 
 
@@ -107,7 +107,7 @@ def _from_data_dir(read: Callable[[], Kept], otherwise: Kept) -> Kept:
 SECRET_KEY = env.secret("SECRET_KEY", meaning="Signs sessions; required outside development")
 if DEVELOPMENT and not SECRET_KEY:
     SECRET_KEY = _from_data_dir(lambda: _kept_secret("secret_key"), "")
-DEVELOPMENT_ADMIN_PASSWORD = _from_data_dir(lambda: _kept_secret("admin_password"), "") if DEVELOPMENT else ""
+DEVELOPMENT_ADMIN_PASSWORD = _from_data_dir(lambda: _kept_secret("admin_password", 12), "") if DEVELOPMENT else ""
 env.require(len(SECRET_KEY) >= 50, "SECRET_KEY must be set to at least 50 random characters.")
 DEBUG = False  # tracebacks belong in the log, in development as well
 

@@ -32,8 +32,12 @@ class Command(BaseCommand):
         for role in sorted(ROLES):
             Group.objects.get_or_create(name=role)
         if options["demo"] and settings.DEVELOPMENT:
-            if not User.objects.filter(username="admin").exists():
-                User.objects.create_superuser(
-                    "admin", password=settings.DEVELOPMENT_ADMIN_PASSWORD, tenant_id="demo"
-                )
-            call_command("load_sample_site", if_empty=True)
+            self._first_start()
+
+    def _first_start(self) -> None:
+        """The sample site, then its administrator, whose row says that the site is there as well."""
+        if not User.objects.filter(username="admin").exists():
+            call_command("load_sample_site")
+            User.objects.create_superuser(
+                "admin", password=settings.DEVELOPMENT_ADMIN_PASSWORD, tenant_id="demo"
+            )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -114,7 +115,7 @@ class Command(BaseCommand):
         ]
         if settings.DEVELOPMENT_ISSUER:
             token = development_token(tenant_id="demo", roles=ROLES, ttl=timedelta(hours=12))
-            body = '{"tenant_id": "demo", "asset_id": "SITE", "forecast_type": "load", "horizon_hours": 24}'
+            body = self._first_question()
             lines += [
                 f"  sign in as         admin / {settings.DEVELOPMENT_ADMIN_PASSWORD}",
                 "",
@@ -130,6 +131,13 @@ class Command(BaseCommand):
             ]
         lines.append("Ctrl-C stops it.")
         self._say("\n".join(lines))
+
+    def _first_question(self) -> str:
+        site = json.loads((settings.BASE_DIR / "sample_data" / "site.json").read_text())
+        asset = site["assets"][0]
+        return json.dumps(
+            {"tenant_id": site["tenant"], "asset_id": asset["asset_id"], "forecast_type": asset["kind"]}
+        )
 
     def _say(self, text: str) -> None:
         self.stdout.write(text)
