@@ -1,4 +1,4 @@
-"""What one does with readings: import a table of them, load a site that is described in a file."""
+"""What one does with readings: import a table of them, load a described site, correct an asset."""
 
 from __future__ import annotations
 
@@ -8,13 +8,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from django.db import transaction
+
 from features.batches import Outcome, ReadingBatch, Rejections, WeatherBatch
 from features.columns import Layout, Wanted, reading_layout, weather_layout
-from features.errors import SiteUnreadable
+from features.errors import SiteUnreadable, TooManyReadings
 from features.ingest import store_readings, store_weather
+from features.models import Asset
 from features.parse import Notation, reading_batches, weather_batches
 from features.readings_file import Table, open_table
 from features.timestamps import Clock
+from omarino.errors import NotFound
 
 Kind = Literal["readings", "weather"]
 BatchT = TypeVar("BatchT", ReadingBatch, WeatherBatch)
@@ -33,7 +37,11 @@ ASSET_FIELDS = (
 
 @dataclass(slots=True)
 class TableImport:
-    """A table on its way in. `on_progress` is told the readings so far and the share of the table read."""
+    """A table on its way in.
+
+    at_most: refuse a table of more rows.
+    on_progress: is told the readings so far and the share of the table read.
+    """
 
     table: Table
     kind: Kind = "readings"
@@ -42,6 +50,7 @@ class TableImport:
     rejections: Rejections = field(default_factory=Rejections)
     about_asset: Mapping[str, Any] = field(default_factory=dict)
     may_take_long: bool = False
+    at_most: int | None = None
     on_progress: Callable[[int, float], None] | None = None
 
     def layout(self) -> Layout:
@@ -64,6 +73,19 @@ def import_table(*, tenant_id: str, asset_id: str, job: TableImport) -> Outcome:
         return store_weather(batches=_counted(weather, job), **said)
     readings = reading_batches(job.table, layout, job.notation, job.rejections)
     return store_readings(batches=_counted(readings, job), **said)
+
+
+def edit_asset(*, tenant_id: str, asset_id: str, changes: Mapping[str, Any]) -> Asset:
+    """Change what is said of an asset."""
+    with transaction.atomic():
+        asset = Asset.objects.for_tenant(tenant_id).lock(asset_id).first()
+        if asset is None:
+            raise NotFound
+        for name, value in changes.items():
+            setattr(asset, name, value)
+        asset.refuse_if_invalid()
+        asset.save(update_fields=list(changes))
+    return asset
 
 
 def load_site(
@@ -109,6 +131,8 @@ def _counted(batches: Iterator[BatchT], job: TableImport) -> Iterator[BatchT]:
     taken = 0
     for batch in batches:
         taken += batch.rows.size
+        if job.at_most is not None and taken + job.rejections.total > job.at_most:
+            raise TooManyReadings(limit=job.at_most)
         if job.on_progress:
             job.on_progress(taken, job.table.share_read)
         yield batch

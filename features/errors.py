@@ -72,3 +72,10 @@ class UnitMismatch(HubError):
         "The asset {asset_id} is read in {stored}; these readings say {given}. Convert them, or correct the "
         "unit of the asset first."
     )
+
+
+class NothingTaken(HubError):
+    status = 422
+    code = "nothing_taken"
+    title = "Unprocessable content"
+    detail = "None of the {rejected_total} readings could be taken; `rejected` says why. Nothing was stored."

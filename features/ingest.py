@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-from django.core.exceptions import ValidationError
 from django.db import connection, transaction
 from numpy.typing import NDArray
 
@@ -206,7 +205,7 @@ def _hold_asset(tenant_id: str, asset_id: str, about: Mapping[str, Any]) -> Asse
     held = Asset.objects.for_tenant(tenant_id).lock(asset_id).first()
     if held is None:
         fresh = Asset(tenant_id=tenant_id, asset_id=asset_id, **said)
-        _check(fresh)
+        fresh.refuse_if_invalid()
         # Another import may make the same asset right now: one of the two inserts, both then queue.
         Asset.objects.bulk_create([fresh], ignore_conflicts=True)
         held = Asset.objects.for_tenant(tenant_id).lock(asset_id).get()
@@ -222,17 +221,9 @@ def _hold_asset(tenant_id: str, asset_id: str, about: Mapping[str, Any]) -> Asse
     if news:
         for name, value in news.items():
             setattr(held, name, value)
-        _check(held)
+        held.refuse_if_invalid()
         held.save(update_fields=list(news))
     return held
-
-
-def _check(asset: Asset) -> None:
-    try:
-        asset.full_clean(validate_unique=False, validate_constraints=False)
-    except ValidationError as fault:
-        wrong = (f"{name}: {' '.join(texts)}" for name, texts in fault.message_dict.items())
-        raise AssetInvalid(reason=" ".join(wrong)) from fault
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from features.errors import AssetInvalid
 from omarino.tenancy import TenantOwned, TenantQuerySet
 
 LARGEST_VALUE = 1e15  # beyond it squares of sums lose their meaning in float64
@@ -116,6 +117,14 @@ class Asset(TenantOwned):
 
     def __str__(self) -> str:
         return self.name or self.asset_id
+
+    def refuse_if_invalid(self) -> None:
+        """Raise AssetInvalid, with every field that is wrong, rather than save nonsense."""
+        try:
+            self.full_clean(validate_unique=False, validate_constraints=False)
+        except ValidationError as fault:
+            wrong = (f"{name}: {' '.join(texts)}" for name, texts in fault.message_dict.items())
+            raise AssetInvalid(reason=" ".join(wrong)) from fault
 
     def clean(self) -> None:
         if not self.subdivision:

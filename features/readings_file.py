@@ -46,9 +46,17 @@ class Table(Protocol):
 
 
 def open_table(
-    source: Path | bytes, *, name: str = "", separator: str | None = None, encoding: str = "utf8"
+    source: Path | bytes,
+    *,
+    name: str = "",
+    separator: str | None = None,
+    encoding: str = "utf8",
+    unpacked_at_most: int | None = None,
 ) -> Table:
     """A file or a body by its content: Parquet, else CSV, whether or not compressed by gzip.
+
+    `unpacked_at_most` bounds what a small body may become: gzip is then refused, and a Parquet file that
+    says it unpacks to more.
 
     Raises:
         FileUnreadable: it is not there, is empty, damaged, or neither of the two.
@@ -62,7 +70,9 @@ def open_table(
         if not magic:
             raise FileUnreadable(name=name, reason="it is empty")
         if magic == _PARQUET:
-            return ParquetTable(_open(source), name)
+            return ParquetTable(_open(source), name, unpacked_at_most)
+        if unpacked_at_most is not None and magic.startswith(_GZIP):
+            raise FileUnreadable(name=name, reason="it is compressed; send it as it is")
         return CsvTable(source, name, magic.startswith(_GZIP), separator, encoding)
     except (OSError, pa.ArrowException) as fault:
         raise FileUnreadable(name=name, reason=_short(fault)) from fault
@@ -156,12 +166,16 @@ class CsvTable:
 class ParquetTable:
     """A Parquet file. Rows are counted from 1."""
 
-    def __init__(self, raw: pa.NativeFile, name: str) -> None:
+    def __init__(self, raw: pa.NativeFile, name: str, unpacked_at_most: int | None) -> None:
         self._name = name
         self._file = pyarrow.parquet.ParquetFile(raw)
+        metadata = self._file.metadata
+        unpacked = sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
+        if unpacked_at_most is not None and unpacked > unpacked_at_most:
+            raise FileUnreadable(name=name, reason=f"it unpacks to more than {unpacked_at_most} bytes")
         self.names = list(self._file.schema_arrow.names)
         self.said = "Parquet"
-        self._rows = self._file.metadata.num_rows
+        self._rows = metadata.num_rows
         self._rows_read = 0
 
     def blocks(self, columns: Sequence[str], rejections: Rejections) -> Iterator[Block]:
