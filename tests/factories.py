@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+
+from features.batches import ReadingBatch, Rejections, WeatherBatch
+from features.ingest import store_readings, store_weather
+from features.models import Asset
 from forecasting.models import Forecast
 from omarino.authentication import Principal
 
@@ -37,3 +44,58 @@ def make_forecast_row(owner: Principal, *, p50: list[float] | None = None, **fie
     )
     row.save(force_insert=True)
     return row
+
+
+def make_asset(owner: Principal, *, asset_id: str = "main-meter", **fields: Any) -> Asset:
+    """An hourly load in kW."""
+    known = {"kind": "load", "unit": "kW", "interval_minutes": 60, **fields}
+    return Asset.objects.create(tenant_id=owner.tenant_id, asset_id=asset_id, **known)
+
+
+def make_readings(
+    owner: Principal,
+    values: Sequence[float] | np.ndarray[Any, Any],
+    *,
+    asset_id: str = "main-meter",
+    start: datetime = datetime(2025, 1, 1, tzinfo=UTC),
+    interval_minutes: int = 60,
+    metric: str = "value",
+    quality: Sequence[str | None] | None = None,
+    **asset_fields: Any,
+) -> Asset:
+    """Readings at an even distance from `start`, of an asset that is made when it is not there yet."""
+    numbers = np.asarray(values, dtype=np.float64)
+    said = None if quality is None else pa.array(quality, pa.string())
+    rows, times_us = _evenly(numbers.size, start, interval_minutes)
+    store_readings(
+        tenant_id=owner.tenant_id,
+        asset_id=asset_id,
+        batches=[ReadingBatch(metric, rows, times_us, numbers, said)],
+        rejections=Rejections(),
+        about_asset=asset_fields,
+    )
+    return Asset.objects.get(tenant_id=owner.tenant_id, asset_id=asset_id)
+
+
+def make_weather(
+    owner: Principal,
+    columns: Mapping[str, Sequence[float] | np.ndarray[Any, Any]],
+    *,
+    asset_id: str = "main-meter",
+    start: datetime = datetime(2025, 1, 1, tzinfo=UTC),
+    interval_minutes: int = 60,
+) -> None:
+    """Weather at an even distance from `start`, such as {"temperature": [...]}; NaN where nothing is known."""
+    arrays = {name: np.asarray(values, dtype=np.float64) for name, values in columns.items()}
+    rows, times_us = _evenly(next(iter(arrays.values())).size, start, interval_minutes)
+    store_weather(
+        tenant_id=owner.tenant_id,
+        asset_id=asset_id,
+        batches=[WeatherBatch(rows, times_us, arrays)],
+        rejections=Rejections(),
+    )
+
+
+def _evenly(count: int, start: datetime, interval_minutes: int) -> tuple[Any, Any]:
+    first = (start - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+    return np.arange(1, count + 1), first + np.arange(count, dtype=np.int64) * interval_minutes * 60_000_000
