@@ -12,7 +12,7 @@ from forecasting.forecasters.linear import linear_points
 from forecasting.forecasters.outcome import Points, held_errors, outcome
 from forecasting.forecasters.short_history import MIN_DAYS_TO_LEARN, forecast_short, leaning_on_yesterday
 
-MIN_DAYS_FOR_TREES = 56
+MIN_DAYS_FOR_TREES = 28
 SHARES_OF_TREES = (0.0, 0.15, 0.3, 0.45, 0.6, 0.75)
 
 
@@ -61,4 +61,5 @@ def blend(first: Points, second: Points, share: float) -> Points:
     return Points(
         ahead=(1 - share) * first.ahead + share * second.ahead,
         held=(1 - share) * first.held + share * second.held,
+        before=None if first.before is None else (1 - share) * first.before + share * second.held,
     )

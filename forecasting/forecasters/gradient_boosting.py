@@ -21,7 +21,7 @@ ROWS = 6_000
 TREES = 50
 _FEWEST_ROWS = 10
 _PARAMETERS = {
-    "objective": "regression",
+    "objective": "l1",
     "num_leaves": 15,
     "learning_rate": 0.1,
     "lambda_l2": 1.0,
@@ -110,7 +110,7 @@ def _rows_ahead(days: Days, designs: list[Design]) -> _Rows:
 
 def _features(days: Days, designs: list[Design], lead: Ints, row: Ints, slot: Ints) -> NDArray[np.float32]:
     columns = max(design.features.shape[2] for design in designs)
-    table = np.zeros((lead.size, columns + 6), dtype=np.float32)
+    table = np.zeros((lead.size, columns + 5), dtype=np.float32)
     for j, design in enumerate(designs):
         here = np.flatnonzero(lead == j)
         table[here, : design.features.shape[2]] = design.features[slot[here], row[here]]
@@ -118,9 +118,8 @@ def _features(days: Days, designs: list[Design], lead: Ints, row: Ints, slot: In
         table[here, columns] = days.hour[slot[here]]
         table[here, columns + 1] = days.weekday[day, slot[here]]
         table[here, columns + 2] = days.holiday[day, slot[here]]
-        table[here, columns + 3] = days.day_of_year[day, slot[here]]
-        table[here, columns + 4] = design.base[row[here], slot[here]]
-        table[here, columns + 5] = j + 1
+        table[here, columns + 3] = design.base[row[here], slot[here]]
+        table[here, columns + 4] = j + 1
     return table
 
 
@@ -151,7 +150,7 @@ class GradientBoosting:
             days,
             points,
             algorithm="gradient boosted trees with the lead as a feature",
-            features=(*names[1:], "hour_of_day", "day_of_week", "is_holiday", "day_of_year", "lead"),
+            features=(*names[1:], "hour_of_day", "day_of_week", "is_holiday", "lead"),
             samples=int(days.seen[WEEK:].sum()),
             warnings=warnings,
         )

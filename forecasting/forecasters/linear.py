@@ -8,7 +8,7 @@ from forecasting.forecasters.base import Outcome, Problem
 from forecasting.forecasters.days import WEEK, Days, cut_into_days
 from forecasting.forecasters.design import Design, designs_of
 from forecasting.forecasters.outcome import Points, outcome
-from forecasting.forecasters.ridge import fit_ridge
+from forecasting.forecasters.ridge import fit_robust
 from forecasting.forecasters.short_history import MIN_DAYS_TO_LEARN, forecast_short, leaning_on_yesterday
 
 
@@ -16,13 +16,22 @@ def linear_points(days: Days, designs: list[Design]) -> Points:
     """Fit every day of lead; the last origin of each design is the end of the history."""
     n = days.count
     held = np.full((days.ahead, n, days.slots), np.nan)
+    before = held.copy() if n < DAYS_TO_CROSS_FIT else None
     coming = np.empty((days.ahead, days.slots))
     for lead, design in enumerate(designs, start=1):
-        fit = fit_ridge(design)
+        fit = fit_robust(design, rolling=before is not None)
         coming[lead - 1] = design.base[-1] + fit.ahead
         past = design.day < n
         held[lead - 1, design.day[past] - lead] = (design.base + fit.held)[past]
-    return Points(np.maximum(coming, days.floor), np.maximum(held, days.floor))
+        if before is not None:
+            before[lead - 1, design.day[past] - lead] = (design.base + fit.before)[past]
+    rolled = None if before is None else np.maximum(before, days.floor)
+    return Points(np.maximum(coming, days.floor), np.maximum(held, days.floor), rolled)
+
+
+# In a history shorter than half a year, weeks on both sides tell of a week what the past alone does not:
+# errors of leaving weeks out are then too small, those of a rolling origin are not.
+DAYS_TO_CROSS_FIT = 183
 
 
 class Linear:

@@ -33,10 +33,17 @@ class Points:
     ahead: shape (A, P), the days to come.
     held: shape (A, n, P): held[j - 1, i] is its prediction of day i + j as of the end of day i, made
         without having learned from the week of day i + j; NaN where it made none.
+    before: the same without having learned from anything later than it either, where that was tried:
+        bands and accuracy then rest on it.
     """
 
     ahead: Floats
     held: Floats
+    before: Floats | None = None
+
+    @property
+    def judged(self) -> Floats:
+        return self.held if self.before is None else self.before
 
 
 def held_errors(days: Days, held: Floats) -> Floats:
@@ -62,15 +69,13 @@ def outcome(
     """Bands, coverage and accuracy for points, on the target times of the problem."""
     still = _still(days, points)
     points = _with_still(days, points, still)
-    errors = held_errors(days, points.held)
-    asked = _asked(days)
-    errors[~np.broadcast_to(asked[:, None, :], errors.shape)] = np.nan
+    errors = _errors_asked(days, points.judged)
     scale, scaled = _scaled(errors, still)
-    parity = (np.arange(days.count) // 7) % 2
     every = np.ones(days.count, dtype=np.bool_)
-    levels = _levels(scaled, every)
+    middle = scaled if points.before is None else _divided(_errors_asked(days, points.held), scale)
+    levels = _levels(scaled, middle, every)
     table = points.ahead[..., None] + levels[:, None, :] * scale[:, -1, :, None]
-    inside, median_errors = _measured(days, points, errors, scaled, scale, parity)
+    inside, median_errors = _measured(days, points, errors, (scaled, middle, scale))
     accuracy = _accuracy(days, median_errors, inside)
     by_slot = _coverage_by_slot(inside)
     quantiles = at_targets(days, table)
@@ -85,6 +90,11 @@ def outcome(
         training_samples=samples,
         warnings=(*days.warnings, *warnings, *_few_windows(accuracy)),
     )
+
+
+def _errors_asked(days: Days, held: Floats) -> Floats:
+    errors = held_errors(days, held)
+    return np.where(_asked(days)[:, None, :], errors, np.nan)
 
 
 def _few_windows(accuracy: Accuracy | None) -> tuple[str, ...]:
@@ -127,7 +137,7 @@ def _with_still(days: Days, points: Points, still: Bools) -> Points:
         return points
     return Points(
         ahead=np.where(still[-1], days.values[-1], points.ahead),
-        held=np.where(still & np.isfinite(points.held), days.values, points.held),
+        held=np.where(still & np.isfinite(points.judged), days.values, points.judged),
     )
 
 
@@ -135,47 +145,51 @@ def _scaled(errors: Floats, still: Bools) -> tuple[Floats, Floats]:
     """Scale as of each origin, shape (A, n, P), and errors by target day divided by their origin's."""
     scale = np.stack([error_scale(of_lead) for of_lead in errors])
     scale = np.where(still, 0.0, scale)
+    return scale, _divided(errors, scale)
+
+
+def _divided(errors: Floats, scale: Floats) -> Floats:
     scaled = np.full(errors.shape, np.nan)
     for j in range(1, errors.shape[0] + 1):
         if j < errors.shape[1]:
             of_origin = scale[j - 1, :-j]
-            scaled[j - 1, j:] = np.where(
-                of_origin > 0, errors[j - 1, j:] / np.maximum(of_origin, 1e-300), np.nan
-            )
-    return scale, scaled
+            usable = of_origin > 0
+            scaled[j - 1, j:] = np.where(usable, errors[j - 1, j:] / np.where(usable, of_origin, 1.0), np.nan)
+    return scaled
 
 
-def _levels(scaled: Floats, use: Bools) -> Floats:
-    """Conformal quantiles of the scaled errors of each day of lead, shape (A, 3)."""
-    chosen = scaled[:, use]
-    everything = chosen[np.isfinite(chosen)]
+def _levels(scaled: Floats, middle: Floats, use: Bools) -> Floats:
+    """Conformal quantiles of the scaled errors of each day of lead, shape (A, 3); the median of `middle`."""
     levels = np.zeros((scaled.shape[0], len(QUANTILES)))
-    if everything.size == 0:
-        return levels
-    for j, of_lead in enumerate(chosen):
-        own = of_lead[np.isfinite(of_lead)]
-        sample = own if own.size >= ENOUGH_ERRORS else everything
-        levels[j] = [conformal_quantile(sample, q) for q in QUANTILES]
+    for column, q in enumerate(QUANTILES):
+        chosen = (middle if q == 0.5 else scaled)[:, use]
+        everything = chosen[np.isfinite(chosen)]
+        for j, of_lead in enumerate(chosen):
+            own = of_lead[np.isfinite(of_lead)]
+            sample = own if own.size >= ENOUGH_ERRORS else everything
+            levels[j, column] = conformal_quantile(sample, q) if sample.size else 0.0
     return levels
 
 
 def _measured(
-    days: Days, points: Points, errors: Floats, scaled: Floats, scale: Floats, parity: NDArray[np.int64]
+    days: Days, points: Points, errors: Floats, measured: tuple[Floats, Floats, Floats]
 ) -> tuple[Floats, Floats]:
     """Inside the band (1.0, 0.0, NaN) and error of the median, by target day, shape (A, n, P) each.
 
     The band of even weeks is made of the errors of odd weeks and the other way round, so no window is
     judged by a band that knew it.
     """
+    scaled, middle, scale = measured
+    parity = (np.arange(days.count) // 7) % 2
     inside = np.full(errors.shape, np.nan)
     median_errors = np.full(errors.shape, np.nan)
     for side in (0, 1):
-        levels = _levels(scaled, parity != side)
+        levels = _levels(scaled, middle, parity != side)
         for j in range(1, errors.shape[0] + 1):
             rows = np.flatnonzero((parity == side) & (np.arange(days.count) >= j))
             if rows.size == 0:
                 continue
-            held = points.held[j - 1, rows - j]
+            held = points.judged[j - 1, rows - j]
             spread = scale[j - 1, rows - j]
             band = held[..., None] + levels[j - 1] * spread[..., None]
             band = np.maximum(np.sort(band, axis=-1), days.floor)

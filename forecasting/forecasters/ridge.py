@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,17 +14,21 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 FOLDS = 4
-POOLED_PENALTY = 0.005  # of the summed weight
-SLOT_PRIOR_DAYS = 60.0  # how many days of readings weigh as much as the pooled coefficients
+ROLLS = 6
+WEEKS_BEFORE_ROLLING = 2
+POOLED_PRIOR_DAYS = 2.0  # how many days of readings weigh as much as the base alone
+SLOT_PRIOR_DAYS = 150.0  # how many days of readings weigh as much as the pooled coefficients
 
 
 @dataclass(frozen=True, slots=True)
 class Fit:
     """ahead: shape (P,), prediction of the last origin; held: shape (m, P), predictions of each row by
-    a fit that did not see its week. Both as differences from the base."""
+    a fit that did not see its week. before: shape (m, P), the same by a fit that saw only earlier weeks,
+    NaN where there were too few. All as differences from the base."""
 
     ahead: Floats
     held: Floats
+    before: Floats
 
 
 def folds_of(day: Ints, folds: int = FOLDS) -> Ints:
@@ -31,7 +36,22 @@ def folds_of(day: Ints, folds: int = FOLDS) -> Ints:
     return (day // 7) % folds
 
 
-def fit_ridge(design: Design) -> Fit:
+def fit_robust(design: Design, *, rolling: bool = False) -> Fit:
+    """Ridge twice: the second time errors beyond the usual size weigh less.
+
+    The loss is then squared near zero and absolute far from it (Huber, by iteratively reweighted least
+    squares), with the held-back errors of the first fit in the weights. Meters have heavy tails.
+    """
+    first = fit_ridge(design)
+    size = np.abs(design.target - first.held)
+    usual = float((size * design.weight).sum() / max(design.weight.sum(), 1e-300))
+    if usual == 0.0:
+        return replace(first, before=first.held)
+    reweighted = design.weight * (usual / np.maximum(size, usual))
+    return fit_ridge(replace(design, weight=reweighted), rolling=rolling)
+
+
+def fit_ridge(design: Design, *, rolling: bool = False) -> Fit:
     """Coefficients pooled over the slots, and each slot's own shrunk towards them.
 
     Ridge with a Gaussian prior around the pooled fit (partial pooling; Gelman and Hill 2007, ch. 12):
@@ -47,27 +67,44 @@ def fit_ridge(design: Design) -> Fit:
     fold = folds_of(design.day)
     grams = np.stack([_gram(weighted[:, fold == k]) for k in range(FOLDS)])
     total = grams.sum(axis=0)
-    weights = np.array([design.weight[fold == k].sum() for k in range(FOLDS)])
     held = np.zeros((m, x.shape[0]))
     for k in range(FOLDS):
         rows = np.flatnonzero(fold == k)
         if rows.size:
-            coefficients = _solve(total - grams[k], float(weights.sum() - weights[k]))
+            coefficients = _solve(total - grams[k])
             held[rows] = np.matmul(x[:, rows], coefficients[..., None])[..., 0].T
-    coefficients = _solve(total, float(weights.sum()))
-    return Fit(ahead=(x[:, -1] * coefficients).sum(axis=1), held=held)
+    coefficients = _solve(total)
+    before = _rolled(x, weighted, design) if rolling else np.full_like(held, np.nan)
+    return Fit(ahead=(x[:, -1] * coefficients).sum(axis=1), held=held, before=before)
+
+
+def _rolled(x: Floats, weighted: Floats, design: Design) -> Floats:
+    """Predictions of each stretch of weeks by a fit on all weeks before it, shape (m, P)."""
+    before = np.full(design.base.shape, np.nan)
+    week = design.day // 7
+    edges = np.unique(np.linspace(week[0] + WEEKS_BEFORE_ROLLING, week[-1] + 1, ROLLS + 1).astype(np.int64))
+    gram = np.zeros((x.shape[0], x.shape[2] + 1, x.shape[2] + 1))
+    done = 0
+    for start, end in pairwise(edges):
+        known = int(np.searchsorted(week, start))
+        gram += _gram(weighted[:, done:known])
+        done = known
+        rows = slice(known, int(np.searchsorted(week, end)))
+        coefficients = _solve(gram)
+        before[rows] = np.matmul(x[:, rows], coefficients[..., None])[..., 0].T
+    return before
 
 
 def _gram(rows: Floats) -> Floats:
     return np.asarray(np.matmul(rows.transpose(0, 2, 1), rows))
 
 
-def _solve(gram: Floats, weight: float) -> Floats:
+def _solve(gram: Floats) -> Floats:
     """Coefficients of each slot, shape (P, F), from (P, F + 1, F + 1) products of features and target."""
     a, b = gram[:, :-1, :-1], gram[:, :-1, -1]
     eye = np.eye(b.shape[1])
     pooled_a, pooled_b = a.sum(axis=0), b.sum(axis=0)
-    pooled = np.linalg.solve(pooled_a + (POOLED_PENALTY * weight + 1e-9) * eye, pooled_b)
+    pooled = np.linalg.solve(pooled_a + POOLED_PRIOR_DAYS * a.shape[0] * eye, pooled_b)
     left = b - a @ pooled
-    own = np.linalg.solve(a + (SLOT_PRIOR_DAYS + 1e-9) * eye, left[..., None])[..., 0]
+    own = np.linalg.solve(a + SLOT_PRIOR_DAYS * eye, left[..., None])[..., 0]
     return np.asarray(pooled + own)

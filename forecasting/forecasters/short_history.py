@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -33,8 +31,9 @@ def leaning_on_yesterday(days: Days, points: Points) -> tuple[Points, tuple[str,
     yesterday = days.values[None, :, :]
     ahead = trust * points.ahead + (1.0 - trust) * days.values[n - 1]
     held = trust * points.held + (1.0 - trust) * yesterday
+    before = None if points.before is None else trust * points.before + (1.0 - trust) * yesterday
     note = f"Only {n} days of history: the forecast leans on yesterday until there are {DAYS_TO_TRUST}."
-    return replace(points, ahead=ahead, held=held), (note,)
+    return Points(ahead, held, before), (note,)
 
 
 def forecast_short(problem: Problem, days: Days) -> Outcome:
