@@ -1,29 +1,29 @@
-# `make up` serves, `make test` tests; both install what they need from the lock files first.
+# `make up` serves, `make test` tests, `make check` checks; each installs what it needs from the lock files first.
+
+SHELL := bash
+MAKEFLAGS += --no-print-directory
 
 PYTHON ?= python3
 VENV ?= .venv
 PY = $(VENV)/bin/python
 UV = $(shell command -v uv 2>/dev/null)
-ENV = set -a; if [ -f .env ]; then . ./.env; fi; set +a;
 
-.PHONY: up test check lock openapi configuration docs-check bench bench-forecast bench-ingest clean
+.PHONY: up test browser check lock openapi configuration bench bench-forecast bench-ingest clean
 
 up: $(VENV)/.installed
-	@$(ENV) exec $(PY) manage.py up
+	@set -a; if [ -f .env ]; then . ./.env; fi; set +a; exec $(PY) manage.py up
 
-test: $(VENV)/.installed-dev
+test: $(VENV)/.installed-dev browser
 	@$(PY) -m pytest
 
-check: $(VENV)/.installed-dev
-	@$(PY) -m tests.check
+browser:
+	@tests/browser/install
+
+# Installing: from the locks, their hashes checked, by uv when there is one and by pip when not.
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info[:2] < (3, 13) else "Python 3.11 or 3.12 is needed; say which with make PYTHON=...")'
-ifeq ($(UV),)
-	@$(PYTHON) -m venv $(VENV)
-else
-	@$(UV) venv --quiet --seed --python $(PYTHON) $(VENV)
-endif
+	@if [ -n "$(UV)" ]; then $(UV) venv --quiet --seed --python $(PYTHON) $(VENV); else $(PYTHON) -m venv $(VENV); fi
 
 INSTALL = $(if $(UV),$(UV) pip install --quiet --python $(PY),$(PY) -m pip install --quiet --disable-pip-version-check)
 
@@ -37,19 +37,102 @@ $(VENV)/.installed-dev: requirements/dev.txt | $(VENV)/bin/python
 	@$(INSTALL) --require-hashes -r requirements/dev.txt
 	@touch $@ $(VENV)/.installed
 
+# Checking: one target a step, so that each runs by itself. No server is needed and nothing is left behind.
+# Settings are those of a production that does not exist, and nothing else of the environment reaches them.
+
+CHECKS = check-code check-format check-types check-imports check-migrations check-deployment \
+	check-openapi check-configuration check-locks check-containers
+.PHONY: $(CHECKS)
+
+PRODUCTION = env -i PATH="$$PATH" HOME="$$HOME" LANG=C.UTF-8 \
+	ENVIRONMENT=production \
+	SECRET_KEY=Yk3vTq8mXw2nRf7sLd5gHj9bZc4pKx6eUa1iOo0tQyWvErYk3vTq8mXw2nRf7sLd \
+	ALLOWED_HOSTS=hub.example.org \
+	CSRF_TRUSTED_ORIGINS=https://hub.example.org \
+	DATABASE_URL=postgresql://omarino:password@127.0.0.1:1/omarino \
+	REDIS_HOST=127.0.0.1 REDIS_PORT=1 REDIS_PASSWORD=password \
+	CELERY_BROKER_URL=redis://:password@127.0.0.1:1/1 \
+	MINIO_ENDPOINT_URL=https://s3.example.org MINIO_ACCESS_KEY=key MINIO_SECRET_KEY=secret \
+	KEYCLOAK_URL=https://id.example.org KEYCLOAK_CLIENT_SECRET=secret
+MANAGE = $(PRODUCTION) $(PY) manage.py
+
+check: $(VENV)/.installed-dev
+	@$(MAKE) --keep-going $(CHECKS)
+	@echo "All checks passed."
+
+$(CHECKS): $(VENV)/.installed-dev
+
+check-code:
+	@echo "== code: ruff"
+	@$(VENV)/bin/ruff check --quiet .
+
+check-format:
+	@echo "== format: ruff"
+	@$(VENV)/bin/ruff format --quiet --check . || { echo "Run: $(VENV)/bin/ruff format ."; exit 1; }
+
+check-types:
+	@echo "== types: mypy"
+	@$(PRODUCTION) $(VENV)/bin/mypy .
+
+check-imports:
+	@echo "== imports: who may import whom"
+	@for app in */apps.py; do grep -q "^root_packages = .*\"$${app%/*}\"" pyproject.toml \
+		|| { echo "pyproject.toml: add $${app%/*} to importlinter's root_packages."; exit 1; }; done
+	@set -o pipefail; $(VENV)/bin/lint-imports --no-cache 2>&1 | sed -n '/^Analyzed/,$$p'
+
+check-migrations:
+	@echo "== migrations: none is missing"
+	@$(PRODUCTION) $(PY) -W "ignore:Got an error checking a consistent migration history" manage.py makemigrations --check --dry-run
+
+check-deployment:
+	@echo "== deployment: production settings"
+	@$(MANAGE) check --deploy --fail-level WARNING
+
+check-openapi:
+	@echo "== openapi: docs/api/openapi.yml is the code's"
+	@set -o pipefail; $(MANAGE) spectacular --validate --fail-on-warn | diff -u docs/api/openapi.yml - || { echo "Run: make openapi"; exit 1; }
+
+check-configuration:
+	@echo "== configuration: docs/configuration.md and .env.example are the code's"
+	@set -o pipefail; $(MANAGE) describe_settings | diff -u docs/configuration.md - || { echo "Run: make configuration"; exit 1; }
+	@diff -u <(sed -nE 's/^(# )?([A-Z][A-Z0-9_]*)=.*/\2/p' .env.example) <($(MANAGE) describe_settings --names) || { echo "Edit .env.example."; exit 1; }
+
+check-locks:
+	@echo "== locks: made from pyproject.toml"
+	@$(PY) requirements/locks.py
+
+check-containers:
+	@echo "== containers: Dockerfile and docker-compose.yml"
+	@$(VENV)/bin/hadolint Dockerfile
+	@$(VENV)/bin/check-jsonschema --quiet --builtin-schema vendor.compose-spec docker-compose.yml
+	@diff -u <(sed -nE 's/^(# )?([A-Z][A-Z0-9_]*)=.*/\2/p' docker/.env.example | sort) <(grep -oE '\$$\{[A-Z0-9_]+' docker-compose.yml | tr -d '$${' | sort -u) || { echo "Edit docker/.env.example."; exit 1; }
+
 # Written by tools from the code; `make check` refuses when they differ.
 
 openapi: $(VENV)/.installed-dev
-	@$(PY) manage.py spectacular --validate --fail-on-warn --file docs/api/openapi.yml
+	@$(MANAGE) spectacular --validate --fail-on-warn --file docs/api/openapi.yml
 
 configuration: $(VENV)/.installed-dev
-	@$(PY) manage.py describe_settings > docs/configuration.md
+	@$(MANAGE) describe_settings > docs/configuration.md
 
 COMPILE = $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header
 
 lock: $(VENV)/.installed-dev
-	@$(COMPILE) pyproject.toml --extra embedded -o requirements/run.txt
+	@$(COMPILE) pyproject.toml -o requirements/production.txt
+	@$(COMPILE) pyproject.toml --extra embedded -c requirements/production.txt -o requirements/run.txt
 	@$(COMPILE) pyproject.toml --extra embedded --extra test --extra dev -c requirements/run.txt -o requirements/dev.txt
+	@$(COMPILE) requirements/bench.in -o requirements/bench.txt
+	@$(PY) requirements/locks.py stamp
+
+# Benchmarks: minutes each; benchmarks/README.md says what they measure.
+
+bench: bench-forecast bench-ingest
+
+bench-forecast: $(VENV)/.installed-dev
+	@$(PY) -m benchmarks.forecast --write docs/benchmarks/forecast.md
+
+bench-ingest: $(VENV)/.installed-dev
+	@$(PY) -m benchmarks.ingest
 
 clean:
-	@rm -rf $(VENV) .venv-bench .mypy_cache .ruff_cache .pytest_cache staticfiles
+	@rm -rf $(VENV) .venv-bench .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis staticfiles
