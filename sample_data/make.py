@@ -167,7 +167,8 @@ def pv_power(year: pd.DataFrame, site: dict[str, Any]) -> pd.Series[float]:
     open_rack = temperature.TEMPERATURE_MODEL_PARAMETERS["sapm"]["open_rack_glass_polymer"]
     cell = temperature.sapm_cell(plane, year["temp_air"], year["wind_speed"], **open_rack)
     dc = pvsystem.pvwatts_dc(plane, cell, PV_PEAK_KW, PV_POWER_PER_KELVIN) * (1 - PV_SYSTEM_LOSSES)
-    return pvsystem.inverter.pvwatts(dc, PV_INVERTER_KW / 0.96).clip(lower=0).fillna(0)
+    generation: pd.Series[float] = pvsystem.inverter.pvwatts(dc, PV_INVERTER_KW / 0.96)
+    return generation.clip(lower=0).fillna(0)
 
 
 def make_sample_site(wheels: Wheels) -> None:
@@ -204,7 +205,7 @@ HELD_OUT = (  # asset_id, kind, time zone, country, source, weather
 
 
 def make_held_out(wheels: Wheels, folder: Path) -> None:
-    assets = []
+    assets: list[tuple[str, str, str, str | None, int, list[str]]] = []
     for asset_id, kind, zone, country, source, weather in HELD_OUT:
         readings = meter(wheels, source)
         write(readings, folder / f"{asset_id}.csv.gz")
