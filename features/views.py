@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from django.db.models import QuerySet
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework import serializers
 from rest_framework.generics import ListAPIView, get_object_or_404
 from rest_framework.parsers import BaseParser
@@ -91,7 +91,7 @@ class _StoreView(APIView):
         )
 
     def _store_table(self, request: Request, body: bytes) -> Outcome:
-        asked = TableQuerySerializer(data=request.query_params)
+        asked = TableQuerySerializer(data=request.query_params.dict())
         asked.is_valid(raise_exception=True)
         said = asked.validated_data
         metrics = (said["metric"],) if "metric" in said else ()
@@ -107,7 +107,7 @@ class _StoreView(APIView):
 
 
 def _documented(operation_id: str, json: type[serializers.Serializer[Any]]) -> Callable[[Any], Any]:
-    return extend_schema(
+    post = extend_schema(
         request={
             "application/json": json,
             "text/csv": OpenApiTypes.STR,
@@ -118,6 +118,7 @@ def _documented(operation_id: str, json: type[serializers.Serializer[Any]]) -> C
         tags=TAGS,
         operation_id=operation_id,
     )
+    return extend_schema_view(post=post)
 
 
 @_documented("store_readings", ReadingsRequestSerializer)
@@ -141,7 +142,9 @@ class WeatherView(_StoreView):
     store = store_weather
 
 
-@extend_schema(tags=TAGS, operation_id="list_assets", parameters=[AssetFilterSerializer])
+@extend_schema_view(
+    get=extend_schema(tags=TAGS, operation_id="list_assets", parameters=[AssetFilterSerializer])
+)
 class AssetListView(ListAPIView[Asset]):
     """Assets, newest first. An asset is made by its first reading."""
 
@@ -152,7 +155,7 @@ class AssetListView(ListAPIView[Asset]):
     def get_queryset(self) -> QuerySet[Asset]:
         if getattr(self, "swagger_fake_view", False):
             return Asset.objects.none()
-        asked = AssetFilterSerializer(data=self.request.query_params)
+        asked = AssetFilterSerializer(data=self.request.query_params.dict())
         asked.is_valid(raise_exception=True)
         return Asset.objects.for_tenant(principal(self.request).tenant_id).filter(**asked.validated_data)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.conf import settings
 from django.utils import timezone
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from features.models import validate_asset_id
@@ -17,6 +18,16 @@ from omarino.series import LARGEST_VALUE, SeriesField
 MAX_FEATURES = 32
 
 
+@extend_schema_field(
+    {
+        "type": "object",
+        "maxProperties": MAX_FEATURES,
+        "additionalProperties": {
+            "oneOf": [{"type": "number"}, {"type": "array", "items": {"type": "number"}, "minItems": 1}]
+        },
+        "example": {"temperature": 21.5},
+    }
+)
 class KnownFeaturesField(serializers.Field[dict[str, list[float] | float], Any, Any, Any]):
     """What is known of the time ahead: one number for all steps, or one for each."""
 

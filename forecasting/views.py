@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from django.db.models import QuerySet
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework.generics import ListAPIView, RetrieveAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -43,7 +43,7 @@ class MakeForecastView(APIView):
         return Response(ForecastSerializer(forecast, context={"include_quantiles": include_quantiles}).data)
 
 
-@extend_schema(tags=TAGS, operation_id="get_forecast")
+@extend_schema_view(get=extend_schema(tags=TAGS, operation_id="get_forecast"))
 class ForecastView(RetrieveAPIView[Forecast]):
     """One forecast, as it was answered."""
 
@@ -54,7 +54,9 @@ class ForecastView(RetrieveAPIView[Forecast]):
         return Forecast.objects.for_tenant(principal(self.request).tenant_id)
 
 
-@extend_schema(tags=TAGS, operation_id="list_forecasts", parameters=[ForecastFilterSerializer])
+@extend_schema_view(
+    get=extend_schema(tags=TAGS, operation_id="list_forecasts", parameters=[ForecastFilterSerializer])
+)
 class ForecastListView(ListAPIView[Forecast]):
     """Forecasts without their steps, newest first."""
 
@@ -65,7 +67,7 @@ class ForecastListView(ListAPIView[Forecast]):
     def get_queryset(self) -> QuerySet[Forecast]:
         if getattr(self, "swagger_fake_view", False):
             return Forecast.objects.none()
-        asked = ForecastFilterSerializer(data=self.request.query_params)
+        asked = ForecastFilterSerializer(data=self.request.query_params.dict())
         asked.is_valid(raise_exception=True)
         rows = Forecast.objects.for_tenant(principal(self.request).tenant_id).filter(**asked.validated_data)
-        return rows.defer("p10", "p50", "p90", "confidence")
+        return rows.without_steps()

@@ -123,6 +123,7 @@ class Pagination(LimitOffsetPagination):
 
     default_limit = 50
     max_limit = 500
+    max_offset = 10_000_000
     list_name = "results"
 
     def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any] | None:
@@ -133,12 +134,22 @@ class Pagination(LimitOffsetPagination):
         return self._whole(request, "limit", 1, self.max_limit, self.default_limit)
 
     def get_offset(self, request: Request) -> int:
-        return self._whole(request, "offset", 0, 10_000_000, 0)
+        return self._whole(request, "offset", 0, self.max_offset, 0)
 
     def get_paginated_response(self, data: Any) -> Response:
         return Response(
             {self.list_name: data, "total": self.count, "limit": self.limit, "offset": self.offset}
         )
+
+    def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
+        bounds = {
+            "limit": {"minimum": 1, "maximum": self.max_limit, "default": self.default_limit},
+            "offset": {"minimum": 0, "maximum": self.max_offset, "default": 0},
+        }
+        return [
+            {"name": name, "in": "query", "required": False, "schema": {"type": "integer", **bound}}
+            for name, bound in bounds.items()
+        ]
 
     def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
         whole = {"type": "integer", "minimum": 0}

@@ -49,6 +49,12 @@ class SignedInScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped
 class Schema(AutoSchema):
     """Adds the errors that any route of the API may answer."""
 
+    def _get_paginator(self) -> Any:
+        paginator = super()._get_paginator()  # type: ignore[no-untyped-call]
+        if paginator is not None:
+            paginator.list_name = getattr(self.view, "list_name", paginator.list_name)
+        return paginator
+
     def _get_response_bodies(self, direction: Literal["request", "response"] = "response") -> Any:
         bodies = super()._get_response_bodies(direction)
         if getattr(self.view, "authentication_classes", None):

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from drf_spectacular.utils import extend_schema_field
 from numpy.typing import NDArray
 from rest_framework import serializers
 
@@ -56,6 +57,24 @@ def parse_timestamps_us(texts: list[Any]) -> NDArray[np.int64]:
     return np.asarray(times.dt.as_unit("us").astype("int64"), dtype=np.int64)
 
 
+@extend_schema_field(
+    {
+        "type": "array",
+        "items": {
+            "type": "object",
+            "required": ["timestamp", "value"],
+            "properties": {
+                "timestamp": {"type": "string", "format": "date-time"},
+                "value": {
+                    "type": "number",
+                    "nullable": True,
+                    "minimum": -LARGEST_VALUE,
+                    "maximum": LARGEST_VALUE,
+                },
+            },
+        },
+    }
+)
 class SeriesField(serializers.Field[Points, list[dict[str, Any]], Any, Any]):
     """A list of `{timestamp, value}`; a null value is a gap. Names the rows that are wrong."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -141,9 +142,7 @@ def test_the_horizon_is_covered_by_whole_steps(
 
     times = [datetime.fromisoformat(step["timestamp"]) for step in answer["forecasts"]]
     assert len(times) == steps
-    assert {later - earlier for earlier, later in zip(times, times[1:], strict=False)} <= {
-        timedelta(minutes=interval_minutes)
-    }
+    assert {later - earlier for earlier, later in pairwise(times)} <= {timedelta(minutes=interval_minutes)}
 
 
 @pytest.mark.parametrize(
