@@ -7,6 +7,7 @@ import re
 import threading
 import time
 import urllib.request
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -149,8 +150,8 @@ def _verified_claims(token: str) -> dict[str, Any]:
     except jwt.ExpiredSignatureError as fault:
         raise AuthenticationFailed("The token has expired. Fetch a new one.") from fault
     except jwt.PyJWTError as fault:
-        raise AuthenticationFailed(f"The token is not valid: {fault}.") from fault
-    except (RecursionError, OverflowError) as fault:  # a header of brackets, a time of 1e999
+        raise AuthenticationFailed(f"The token is not valid: {str(fault).rstrip('.')}.") from fault
+    except RecursionError as fault:  # a header of brackets
         raise AuthenticationFailed("The token is not valid: it cannot be read.") from fault
     audiences = claims.get("aud")
     named = [audiences] if isinstance(audiences, str) else audiences if isinstance(audiences, list) else []
@@ -164,7 +165,8 @@ def _verified_claims(token: str) -> dict[str, Any]:
 class Keys:
     """The issuer's public keys: kept, fetched again when old or when a new `kid` appears, never too often."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._lock = threading.Lock()
         self._keys: dict[str | None, Any] = {}
         self._fetched_at = self._tried_at = -float("inf")
@@ -172,7 +174,7 @@ class Keys:
     def key(self, kid: str | None) -> Any:
         """The key of this id, or 401; with no key at all and no issuer to ask, 503."""
         known = kid in self._keys
-        if not known or time.monotonic() - self._fetched_at > KEYS_FRESH_S:
+        if not known or self._clock() - self._fetched_at > KEYS_FRESH_S:
             self._refresh(wait=not known)
         try:
             return self._keys[kid]
@@ -186,7 +188,7 @@ class Keys:
 
     def forget(self) -> None:
         """Start cold, as a new process does."""
-        self.__init__()  # type: ignore[misc]
+        self.__init__(self._clock)  # type: ignore[misc]
 
     def _refresh(self, *, wait: bool) -> None:
         """Ask the issuer, one thread at a time; who holds a good key goes on with it meanwhile."""
@@ -194,7 +196,7 @@ class Keys:
             return
         try:
             pause = REFETCH_WAIT_S if self._keys else COLD_REFETCH_WAIT_S
-            if time.monotonic() - self._tried_at > pause:
+            if self._clock() - self._tried_at > pause:
                 self._fetch()
             if not self._keys:
                 raise IdentityUnavailable()
@@ -204,11 +206,11 @@ class Keys:
     def _fetch(self) -> None:
         try:
             self._keys = _fetch_keys()
-            self._fetched_at = time.monotonic()
+            self._fetched_at = self._clock()
         except (OSError, http.client.HTTPException, ValueError, MalformedBody) as fault:
             log.error("jwks_unavailable", url=settings.JWKS_URL, error=str(fault))
         finally:
-            self._tried_at = time.monotonic()
+            self._tried_at = self._clock()
 
 
 def _fetch_keys() -> dict[str | None, Any]:

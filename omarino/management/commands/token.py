@@ -13,6 +13,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from omarino.authentication import TENANT_ID, development_token
 from omarino.permissions import ROLES
 
+LONGEST_TTL_S = 315_360_000
+
 
 def _roles(text: str) -> frozenset[str]:
     roles = frozenset(role.strip() for role in text.split(",") if role.strip())
@@ -39,6 +41,13 @@ def _claims(text: str) -> dict[str, Any]:
     return claims
 
 
+def _seconds(text: str) -> int:
+    seconds = int(text)
+    if abs(seconds) > LONGEST_TTL_S:
+        raise ArgumentTypeError(f"at most {LONGEST_TTL_S} seconds, ten years")
+    return seconds
+
+
 class Command(BaseCommand):
     help = "Print a token of the development issuer."
     requires_system_checks = []
@@ -47,7 +56,7 @@ class Command(BaseCommand):
         parser.add_argument("--tenant", type=_tenant, default="demo")
         parser.add_argument("--roles", type=_roles, default=ROLES, help="comma-separated; all by default")
         parser.add_argument(
-            "--ttl", type=int, default=3600, help="seconds it is valid; may be negative, for tests"
+            "--ttl", type=_seconds, default=3600, help="seconds it is valid; may be negative, for tests"
         )
         parser.add_argument(
             "--claims",

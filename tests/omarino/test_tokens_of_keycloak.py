@@ -1,0 +1,393 @@
+"""Tokens of an identity provider that really answers on HTTP."""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import json
+import threading
+import time
+from collections.abc import Callable
+from contextlib import nullcontext as nothing
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+
+from omarino.authentication import KEYS, MAX_TOKEN_BYTES, principal_of
+from omarino.errors import IdentityUnavailable
+from tests.omarino.conftest import Ask
+from tests.omarino.issuer import AUDIENCE, EC_KEY, RSA_KEYS, Issuer, jwk_of
+
+
+def ago(**amount: float) -> datetime:
+    return datetime.now(UTC) - timedelta(**amount)
+
+
+def b64(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def unsigned(header: dict[str, Any] | bytes, token: str) -> str:
+    """The claims of a good token under another header, with its old signature."""
+    raw = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return ".".join([b64(raw), *token.split(".")[1:]])
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch, issuer: Issuer) -> Callable[[float], None]:
+    """Moves the clock of the key store forward."""
+    passed = [0.0]
+    monkeypatch.setattr(KEYS, "_clock", lambda: time.monotonic() + passed[0])
+
+    def forward(seconds: float) -> None:
+        passed[0] += seconds
+
+    return forward
+
+
+def test_a_good_token_says_who_asks(issuer: Issuer) -> None:
+    asking = principal_of(issuer.token())
+
+    assert (asking.subject, asking.tenant_id, asking.username) == ("3f0c", "alpha", "alice")
+    assert asking.roles == {"ai_user"}  # Keycloak's own roles mean nothing to us
+
+
+def test_a_good_token_opens_a_route(issuer: Issuer, ask: Ask) -> None:
+    assert ask(issuer.token()).status_code == 200
+
+
+def test_the_client_may_stand_in_azp_instead_of_aud(issuer: Issuer) -> None:
+    assert principal_of(issuer.token(aud="account", azp=AUDIENCE)).tenant_id == "alpha"
+
+
+def test_ten_seconds_of_clock_skew_are_forgiven(issuer: Issuer) -> None:
+    assert principal_of(issuer.token(exp=ago(seconds=5), nbf=ago(seconds=-5))).tenant_id == "alpha"
+
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "expired": ({"exp": ago(minutes=1)}, "expired"),
+    "not yet valid": ({"nbf": ago(minutes=-5)}, "not yet valid"),
+    "issued in the future": ({"iat": ago(minutes=-5)}, "not yet valid"),
+    "of another issuer": ({"iss": "https://elsewhere.example/realms/omarino"}, "issuer"),
+    "of another realm": ({"iss": "http://127.0.0.1/realms/other"}, "issuer"),
+    "of no issuer": ({"iss": None}, "iss"),
+    "for another audience": ({"aud": "grafana", "azp": "grafana"}, "not meant for omarino-ai-hub"),
+    "for no audience": ({"aud": None, "azp": None}, "not meant for omarino-ai-hub"),
+    "for an audience that is an object": ({"aud": {"omarino-ai-hub": 1}, "azp": 1}, "not meant for"),
+    "without a subject": ({"sub": None}, "sub"),
+    "with an empty subject": ({"sub": ""}, "sub"),
+    "with an endless subject": ({"sub": "s" * 256}, "sub"),
+    "without an expiry": ({"exp": None}, "exp"),
+    "with an expiry of words": ({"exp": "tomorrow"}, "exp"),
+    "with an infinite expiry": ({"exp": float("inf")}, "exp"),
+    "with an infinite beginning": ({"nbf": float("inf")}, "nbf"),
+    "with an infinite time of issue": ({"iat": float("inf")}, "iat"),
+    "without a time of issue": ({"iat": None}, "iat"),
+    "without a tenant": ({"tenant_id": None}, "tenant_id"),
+    "with a list of tenants": ({"tenant_id": ["alpha"]}, "tenant_id"),
+    "with a number as tenant": ({"tenant_id": 7}, "tenant_id"),
+    "with an empty tenant": ({"tenant_id": ""}, "tenant_id"),
+    "with a colon in the tenant": ({"tenant_id": "alpha:beta"}, "tenant_id"),
+    "with a path as tenant": ({"tenant_id": "../beta"}, "tenant_id"),
+    "with a line end after the tenant": ({"tenant_id": "alpha\n"}, "tenant_id"),
+    "with a tenant of 65 characters": ({"tenant_id": "a" * 65}, "tenant_id"),
+    "an ID token": ({"typ": "ID"}, "not an access token"),
+    "a refresh token": ({"typ": "Refresh"}, "not an access token"),
+    "an offline token": ({"typ": "Offline"}, "not an access token"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_token_is_refused(case: str, issuer: Issuer, ask: Ask) -> None:
+    claims, said = REFUSED[case]
+
+    response = ask(issuer.token(**claims))
+
+    assert response.status_code == 401
+    assert said in response.json()["detail"]
+    assert response.json()["code"] == "authentication_failed"
+    assert response.headers["WWW-Authenticate"] == 'Bearer realm="ai-hub"'
+
+
+@pytest.mark.parametrize("header", ["jku", "x5u", "jwk", "x5c", "crit"])
+def test_a_header_that_brings_its_own_key_or_rules_is_refused(header: str, issuer: Issuer, ask: Ask) -> None:
+    response = ask(issuer.token(headers={header: ["https://evil.example/keys"]}))
+
+    assert (response.status_code, header in response.json()["detail"]) == (401, True)
+
+
+def test_an_unsigned_token_is_refused(issuer: Issuer, ask: Ask) -> None:
+    for algorithm in ("none", "None", "nOnE", "", None, ["RS256"], {"RS256": 1}):
+        token = unsigned({"alg": algorithm, "kid": "first"}, issuer.token())
+        assert ask(token.rsplit(".", 1)[0] + ".").status_code == 401
+        assert ask(token).status_code == 401
+
+
+def test_a_token_signed_with_our_public_key_as_a_password_is_refused(issuer: Issuer, ask: Ask) -> None:
+    pem = (
+        RSA_KEYS[0]
+        .public_key()
+        .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    )
+    signed = unsigned({"alg": "HS256", "kid": "first"}, issuer.token()).rsplit(".", 1)[0]
+    signature = hmac.digest(pem, signed.encode(), "sha256")
+
+    response = ask(f"{signed}.{b64(signature)}")
+
+    assert (response.status_code, response.json()["detail"]) == (401, "The token must be signed by RS256.")
+
+
+def test_only_the_configured_algorithm_is_taken_even_from_a_published_key(issuer: Issuer, ask: Ask) -> None:
+    issuer.keys = [jwk_of(RSA_KEYS[0], "first"), jwk_of(EC_KEY, "curve")]
+
+    assert ask(issuer.token(key=EC_KEY, kid="curve", algorithm="ES256")).status_code == 401
+    assert ask(issuer.token(algorithm="RS512")).status_code == 401
+    assert ask(issuer.token(algorithm="PS256")).status_code == 401
+    assert ask(issuer.token()).status_code == 200
+
+
+def test_es256_is_taken_when_it_is_configured_and_rs256_no_longer(
+    issuer: Issuer, ask: Ask, settings: Any
+) -> None:
+    settings.JWT_ALGORITHM = "ES256"
+    issuer.keys = [jwk_of(RSA_KEYS[0], "first"), jwk_of(EC_KEY, "curve")]
+
+    assert ask(issuer.token(key=EC_KEY, kid="curve", algorithm="ES256")).status_code == 200
+    assert ask(issuer.token()).status_code == 401
+
+
+def test_a_token_of_another_key_under_a_known_name_is_refused(issuer: Issuer, ask: Ask) -> None:
+    response = ask(issuer.token(key=RSA_KEYS[1]))
+
+    assert response.status_code == 401
+    assert "Signature verification failed" in response.json()["detail"]
+
+
+def test_a_changed_claim_breaks_the_signature(issuer: Issuer, ask: Ask) -> None:
+    header, _, signature = issuer.token().split(".")
+    _, stolen, _ = issuer.token(tenant_id="gamma").split(".")
+
+    assert ask(f"{header}.{stolen}.{signature}").status_code == 401
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        "x",
+        "a.b.c",
+        "....",
+        "e30.e30.",
+        "é.ü.ß".encode().decode("latin-1"),
+        b64(b"[]") + ".e30.e30",
+        b64(b"[" * 6000) + ".e30.e30",
+        b64(b'{"alg":"RS256","kid":' + b"1" * 5000 + b"}") + ".e30.e30",
+        b64(b'{"alg":"RS256","kid":["first"]}') + ".e30.e30",
+        b64(b'{"alg":"RS256","kid":{"a":1}}') + ".e30.e30",
+        b64(b'{"alg":"RS256","kid":"first","b64":false,"typ":7}') + ".e30.e30",
+        "a" * (MAX_TOKEN_BYTES + 1),
+    ],
+    ids=lambda token: token[:24],
+)
+def test_noise_in_the_place_of_a_token_is_a_401(token: str, issuer: Issuer, ask: Ask) -> None:
+    assert ask(token).status_code == 401
+
+
+@pytest.mark.parametrize("header", ["", "Bearer", "Bearer ", "Basic YTpi", "Token x", "bearer\tx"])
+def test_without_a_bearer_token_the_answer_says_so(header: str, issuer: Issuer, ask: Ask) -> None:
+    response = ask(None, HTTP_AUTHORIZATION=header)
+
+    assert response.status_code == 401
+    assert response.headers["WWW-Authenticate"].startswith("Bearer")
+
+
+def test_odd_roles_are_no_roles(issuer: Issuer, ask: Ask) -> None:
+    for access in (
+        None,
+        [],
+        "ai_user",
+        {"roles": "ai_user"},
+        {"roles": {"ai_user": 1}},
+        {"roles": [1, None]},
+    ):
+        assert principal_of(issuer.token(realm_access=access)).roles == frozenset()
+
+
+# Keys
+
+
+def test_a_rotated_key_is_fetched_when_its_first_token_comes(
+    issuer: Issuer, clock: Callable[[float], None]
+) -> None:
+    principal_of(issuer.token())
+    issuer.keys = [jwk_of(RSA_KEYS[1], "second"), jwk_of(RSA_KEYS[0], "first")]
+    clock(61)
+
+    assert principal_of(issuer.token(key=RSA_KEYS[1], kid="second")).tenant_id == "alpha"
+    assert issuer.fetches == 2
+
+
+def test_a_withdrawn_key_is_forgotten_within_five_minutes(
+    issuer: Issuer, ask: Ask, clock: Callable[[float], None]
+) -> None:
+    assert ask(issuer.token()).status_code == 200
+    issuer.keys = [jwk_of(RSA_KEYS[1], "second")]
+    clock(301)
+
+    assert ask(issuer.token()).status_code == 401
+
+
+def test_tokens_of_unknown_keys_make_us_ask_once_a_minute(
+    issuer: Issuer, ask: Ask, clock: Callable[[float], None]
+) -> None:
+    for number in range(20):
+        assert ask(issuer.token(key=RSA_KEYS[1], kid=f"unknown-{number}")).status_code == 401
+    assert issuer.fetches == 1
+    clock(61)
+    for number in range(20):
+        assert ask(issuer.token(key=RSA_KEYS[1], kid=f"unknown-{number}")).status_code == 401
+    assert issuer.fetches == 2
+
+
+def test_good_tokens_are_checked_without_asking_again(issuer: Issuer) -> None:
+    for _ in range(20):
+        principal_of(issuer.token())
+
+    assert issuer.fetches == 1
+
+
+def test_with_known_keys_an_outage_of_the_issuer_goes_unnoticed(
+    issuer: Issuer, ask: Ask, clock: Callable[[float], None]
+) -> None:
+    assert ask(issuer.token()).status_code == 200
+    issuer.status, issuer.body = 503, b"down"
+    clock(3600)
+
+    assert ask(issuer.token()).status_code == 200
+    assert ask(issuer.token()).status_code == 200
+    assert issuer.fetches == 2
+
+
+def test_while_one_request_asks_a_slow_issuer_the_others_use_the_keys_they_have(
+    issuer: Issuer, clock: Callable[[float], None]
+) -> None:
+    principal_of(issuer.token())
+    issuer.drip_s = 0.05
+    clock(301)
+    asking = threading.Thread(target=principal_of, args=[issuer.token()])
+    asking.start()
+    while issuer.fetches < 2:
+        time.sleep(0.005)
+
+    began = time.perf_counter()
+    principal_of(issuer.token())
+    took_s = time.perf_counter() - began
+    still_asking = asking.is_alive()
+    asking.join()
+
+    assert still_asking, f"the issuer answered before the second token was read, which took {took_s:.3f} s"
+
+
+BROKEN: dict[str, bytes] = {
+    "nothing": b"",
+    "a page": b"<html>Bad gateway</html>",
+    "a list": b"[]",
+    "keys that are no list": b'{"keys": {"kty": "RSA"}}',
+    "keys that are no objects": b'{"keys": [1, null, "RSA", []]}',
+    "no keys": b'{"keys": []}',
+    "a key of nonsense": b'{"keys": [{"kty": "RSA", "kid": "first", "n": "!", "e": 7}]}',
+    "a key without numbers": b'{"keys": [{"kty": "RSA", "kid": "first"}]}',
+    "a key with a number as name": b'{"keys": [{"kty": "RSA", "kid": 1}]}',
+    "brackets": b"[" * 100_000,
+    "a flood": b'{"keys": [' + b" " * 400_000 + b"]}",
+    "the wrong bytes": b"\xff\xfe",
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_an_issuer_that_answers_nonsense_is_an_outage(case: str, issuer: Issuer, ask: Ask) -> None:
+    issuer.body = BROKEN[case]
+
+    response = ask(issuer.token())
+
+    assert response.status_code == 503
+    assert response.json()["code"] == "identity_unavailable"
+    assert int(response.headers["Retry-After"]) > 0
+
+
+def test_one_unusable_key_does_not_hide_the_good_one(issuer: Issuer) -> None:
+    issuer.keys = [
+        {"kty": "RSA", "kid": "first", "n": "!", "e": 7},
+        "noise",
+        jwk_of(SHORT_KEY, "short"),
+        jwk_of(RSA_KEYS[1], "encryption", use="enc"),
+        jwk_of(RSA_KEYS[1], "other-algorithm", alg="RSA-OAEP"),
+        jwk_of(RSA_KEYS[0], "good"),
+    ]
+
+    assert principal_of(issuer.token(kid="good")).tenant_id == "alpha"
+
+
+@pytest.mark.parametrize("kid", ["short", "encryption", "other-algorithm"])
+def test_a_key_that_is_too_short_or_for_something_else_signs_nothing(
+    kid: str, issuer: Issuer, ask: Ask
+) -> None:
+    issuer.keys = [
+        jwk_of(SHORT_KEY, "short"),
+        jwk_of(RSA_KEYS[1], "encryption", use="enc"),
+        jwk_of(RSA_KEYS[1], "other-algorithm", alg="RSA-OAEP"),
+        jwk_of(RSA_KEYS[0], "good"),
+    ]
+
+    with pytest.warns() if kid == "short" else nothing():  # PyJWT warns of the short key we make here
+        token = issuer.token(kid=kid, key=SHORT_KEY if kid == "short" else RSA_KEYS[1])
+
+    assert ask(token).status_code == 401
+
+
+def test_a_dead_issuer_without_known_keys_is_an_outage_not_a_bad_token(
+    issuer: Issuer, ask: Ask, settings: Any
+) -> None:
+    settings.JWKS_URL = "http://127.0.0.1:9/realms/omarino/protocol/openid-connect/certs"
+
+    response = ask(issuer.token())
+
+    assert (response.status_code, response.json()["code"]) == (503, "identity_unavailable")
+    assert int(response.headers["Retry-After"]) > 0
+
+
+def test_after_an_outage_the_next_tokens_are_good_again(
+    issuer: Issuer, clock: Callable[[float], None]
+) -> None:
+    issuer.status, issuer.body = 500, b"starting"
+    with pytest.raises(IdentityUnavailable):
+        principal_of(issuer.token())
+    issuer.status, issuer.body = 200, None
+    clock(3)
+
+    assert principal_of(issuer.token()).tenant_id == "alpha"
+
+
+def test_a_dripping_issuer_holds_nobody_longer_than_seconds_and_all_who_wait_get_the_same_answer(
+    issuer: Issuer,
+) -> None:
+    issuer.drip_s = 0.3  # the whole document would take about ten seconds
+    answers: list[str] = []
+
+    def ask_once() -> None:
+        try:
+            principal_of(issuer.token())
+        except IdentityUnavailable as outage:
+            answers.append(outage.code)
+
+    began = time.monotonic()
+    threads = [threading.Thread(target=ask_once) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert answers == ["identity_unavailable"] * 4
+    assert issuer.fetches == 1
+    assert time.monotonic() - began < 6
