@@ -195,7 +195,7 @@ def test_no_token_may_not_store(db: None) -> None:
 
 def post_table(client: APIClient, data: bytes, content_type: str = "text/csv", **query: Any) -> Any:
     said = "&".join(f"{name}={value}" for name, value in {"asset_id": "main-meter", **query}.items())
-    return client.generic("POST", f"{URL}?{said}", data, content_type=content_type)
+    return client.post(f"{URL}?{said}", data, content_type=content_type)
 
 
 CSV = b"timestamp,value\n2025-01-01T00:00:00Z,1.5\n2025-01-01T01:00:00Z,x\n2025-01-01T02:00:00Z,3\n"
@@ -289,7 +289,7 @@ def test_a_hundred_thousand_readings_are_one_request(alice: Principal, client_of
     ]
     data = orjson.dumps(body(*readings))
 
-    response = client_of(alice).generic("POST", URL, data, content_type="application/json")
+    response = client_of(alice).post(URL, data, content_type="application/json")
 
     assert response.json()["accepted"] == 100_000
     assert Reading.objects.count() == 100_000

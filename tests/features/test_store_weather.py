@@ -94,8 +94,7 @@ def test_what_is_no_weather_is_named(alice: Principal, client_of: ClientOf) -> N
 
 
 def test_weather_may_be_csv(alice: Principal, client_of: ClientOf) -> None:
-    response = client_of(alice).generic(
-        "POST",
+    response = client_of(alice).post(
         f"{URL}?asset_id=pv-roof",
         b"timestamp,temperature,solar_irradiance\n2025-01-01T00:00Z,1,\n2025-01-01T01:00Z,,2\n",
         content_type="text/csv",
