@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import serialization
 from omarino.authentication import KEYS, MAX_TOKEN_BYTES, principal_of
 from omarino.errors import IdentityUnavailable
 from tests.omarino.conftest import Ask
-from tests.omarino.issuer import AUDIENCE, EC_KEY, RSA_KEYS, Issuer, jwk_of
+from tests.omarino.issuer import AUDIENCE, EC_KEY, RSA_KEYS, SHORT_KEY, Issuer, jwk_of
 
 
 def ago(**amount: float) -> datetime:
