@@ -226,9 +226,8 @@ def _as_problem(exc: Exception) -> Known | None:
     if isinstance(exc, exceptions.ValidationError):
         errors = list(_flatten(exc.get_full_details()))
         named = ", ".join(dict.fromkeys(error["field"] for error in errors if error["field"]))
-        detail = (
-            f"Please mend: {named}." if named else errors[0]["message"] if errors else str(exc.default_detail)
-        )
+        whole = errors[0]["message"] if errors else str(exc.default_detail)
+        detail = f"Please mend: {named}." if named else _sentence(whole)
         return 422, "validation_failed", "Unprocessable content", detail, {"errors": errors}, {}
     if isinstance(exc, exceptions.APIException):
         headers = {}
@@ -242,11 +241,15 @@ def _as_problem(exc: Exception) -> Known | None:
             exc.status_code,
             code if isinstance(code, str) else "error",
             title,
-            str(exc.detail),
+            _sentence(str(exc.detail)),
             {},
             headers,
         )
     return None
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
 def _flatten(details: Any, path: tuple[str, ...] = ()) -> Any:
@@ -312,7 +315,7 @@ def _refuse(request: HttpRequest, refusal: HubError) -> HttpResponse:
 
 
 class OutageMiddleware:
-    """Outages outside DRF's views, in a page or a sign-in: 503 as well."""
+    """Refusals and outages outside DRF's views, in a page or a sign-in: the same answers."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
@@ -321,7 +324,9 @@ class OutageMiddleware:
         return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
-        if not isinstance(exception, Outage | OperationalError | InterfaceError | redis.RedisError):
+        if not isinstance(
+            exception, HubError | Outage | OperationalError | InterfaceError | redis.RedisError
+        ):
             return None
         known = _as_problem(exception)
         if known is None:

@@ -6,6 +6,7 @@ import logging
 from typing import Any
 
 import pytest
+import structlog
 from django.test import Client
 from rest_framework.test import APIClient
 
@@ -210,8 +211,10 @@ def test_a_body_of_unknown_length_is_refused_not_taken_for_none(
 
 @pytest.mark.parametrize(
     "query",
-    ["limit=0", "limit=501", "limit=-1", "limit=a", "limit=", "limit=1.5", "limit=%C2%B2", "offset=-1"]
-    + ["limit=000000000050999", "offset=99999999999999999999", "limit=1&limit=9999"],
+    [
+        *("limit=0", "limit=501", "limit=-1", "limit=a", "limit=", "limit=1.5", "limit=%C2%B2", "offset=-1"),
+        *("limit=000000000050999", "offset=99999999999999999999", "limit=1&limit=9999"),
+    ],
 )
 def test_a_page_out_of_range(query: str, client_of: ClientOf, alice: Principal) -> None:
     body = check_problem(client_of(alice).get(f"/ai/forecasts?{query}"), 422, "validation_failed")
@@ -252,8 +255,6 @@ def test_every_request_has_an_id_of_its_own(anyone: APIClient) -> None:
 def test_a_log_line_names_the_tenant_of_its_own_request_only(
     client_of: ClientOf, alice: Principal, anyone: APIClient
 ) -> None:
-    import structlog
-
     client_of(alice).get("/ai/forecasts")
     seen: list[dict[str, Any]] = []
     with structlog.testing.capture_logs(processors=[structlog.contextvars.merge_contextvars]) as lines:
