@@ -64,9 +64,17 @@ def readings_of(minutes: int) -> list[dict[str, object]]:
     rng = np.random.default_rng(3)
     count = 365 * 24 * 60 // minutes
     hours = np.arange(count) * minutes / 60
-    values = 60 + 20 * np.sin(hours / 24 * 2 * np.pi) + 8 * np.sin(hours / 168 * 2 * np.pi) + rng.normal(0, 3, count)
+    values = (
+        60
+        + 20 * np.sin(hours / 24 * 2 * np.pi)
+        + 8 * np.sin(hours / 168 * 2 * np.pi)
+        + rng.normal(0, 3, count)
+    )
     return [
-        {"timestamp": (START + index * timedelta(minutes=minutes)).isoformat(), "value": round(float(value), 3)}
+        {
+            "timestamp": (START + index * timedelta(minutes=minutes)).isoformat(),
+            "value": round(float(value), 3),
+        }
         for index, value in enumerate(values)
     ]
 
@@ -111,7 +119,10 @@ class Stack:
                     raise
             time.sleep(0.2)
         token = subprocess.run(
-            [*self.manage, "token", "--tenant", "bench"], env=self.environment, capture_output=True, check=True
+            [*self.manage, "token", "--tenant", "bench"],
+            env=self.environment,
+            capture_output=True,
+            check=True,
         )
         client.headers["Authorization"] = f"Bearer {token.stdout.decode().strip()}"
         return client
@@ -156,12 +167,16 @@ def table(rows: list[tuple[Case, np.ndarray, float]]) -> str:
     for case, took, alone in rows:
         p50, p95 = np.percentile(took, [50, 95])
         verdict = "met" if p95 <= case.goal_ms else "missed"
-        lines.append(f"| {case.name} | {p50:.0f} | {p95:.0f} | {case.goal_ms:.0f} | {verdict} | {alone:.0f} |")
+        lines.append(
+            f"| {case.name} | {p50:.0f} | {p95:.0f} | {case.goal_ms:.0f} | {verdict} | {alone:.0f} |"
+        )
     return "\n".join(lines)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--requests", type=int, default=100)
     parser.add_argument("--write", type=Path)
     options = parser.parse_args()

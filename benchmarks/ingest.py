@@ -1,0 +1,139 @@
+"""How fast readings go into PostgreSQL, against raw COPY of the same file in the same run.
+
+    python -m benchmarks.ingest [--rows 1000000] [--rounds 3]
+
+Starts a PostgreSQL of its own. Raw COPY is measured twice: into a table of the same columns, key and check
+(what anybody would have to pay), and into a bare heap of two columns (the least that is possible). Each
+import is the whole command as a person runs it, without the start of Python.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import io
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import django
+
+django.setup()
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+from django.core.management import call_command
+from django.db import connection
+
+CHUNK = 1 << 20
+SAME_TABLE = """
+CREATE TABLE raw (LIKE timeseries_data INCLUDING ALL);
+ALTER TABLE raw ALTER tenant_id SET DEFAULT 'bench', ALTER asset_id SET DEFAULT 'meter'
+"""
+
+
+def write_files(folder: Path, rows: int) -> dict[str, Path]:
+    """A year of readings every half minute, as a meter would write them; and with 1 % of them corrected."""
+    random = np.random.default_rng(0)
+    times = np.datetime64("2024-01-01", "us") + np.arange(rows) * np.timedelta64(30, "s")
+    values = np.round(20 + 10 * np.sin(np.arange(rows) / 459) + random.normal(0, 1, rows), 3)
+    corrected = np.where(random.random(rows) < 0.01, values + 1, values)
+    shuffled = random.permutation(rows)
+    files = {
+        name: folder / name
+        for name in ("plain.csv", "gzip.csv.gz", "table.parquet", "corrected.csv", "shuffled.csv")
+    }
+    texts = pa.array(np.datetime_as_string(times, unit="s", timezone="UTC"))
+    table = pa.table({"timestamp": texts, "value": values})
+    unquoted = pyarrow.csv.WriteOptions(quoting_style="none")
+    pyarrow.csv.write_csv(table, files["plain.csv"], unquoted)
+    pyarrow.csv.write_csv(
+        pa.table({"timestamp": texts, "value": corrected}), files["corrected.csv"], unquoted
+    )
+    pyarrow.csv.write_csv(table.take(pa.array(shuffled)), files["shuffled.csv"], unquoted)
+    files["gzip.csv.gz"].write_bytes(gzip.compress(files["plain.csv"].read_bytes(), compresslevel=5))
+    pyarrow.parquet.write_table(
+        pa.table({"timestamp": pa.array(times), "value": values}), files["table.parquet"]
+    )
+    return files
+
+
+def run(sql: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
+
+
+def raw_copy(file: Path, into: str) -> None:
+    with connection.cursor() as cursor, file.open("rb") as source:
+        with cursor.copy(f"COPY {into} (timestamp, value) FROM STDIN (FORMAT csv, HEADER)") as copy:
+            while chunk := source.read(CHUNK):
+                copy.write(chunk)
+
+
+def load(file: Path) -> None:
+    call_command("import_readings", str(file), tenant="bench", asset="meter", stdout=io.StringIO())
+
+
+def empty() -> None:
+    run("TRUNCATE timeseries_data, features_asset")
+
+
+def seconds(work: Callable[[], None]) -> float:
+
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    said = parser.parse_args()
+    call_command("migrate", verbosity=0)
+    run("SET statement_timeout = 0")
+    run(SAME_TABLE)
+    run("CREATE TABLE heap (timestamp timestamptz, value float8)")
+    took: dict[str, list[float]] = {}
+
+    def measure(name: str, work: Callable[[], None]) -> None:
+        took.setdefault(name, []).append(seconds(work))
+
+    with tempfile.TemporaryDirectory() as folder:
+        files = write_files(Path(folder), said.rows)
+        for _ in range(said.rounds):
+            run("TRUNCATE raw, heap")
+            measure("raw COPY, same table", lambda: raw_copy(files["plain.csv"], "raw"))
+            measure("raw COPY, bare heap", lambda: raw_copy(files["plain.csv"], "heap"))
+            empty()
+            measure("import CSV", lambda: load(files["plain.csv"]))
+            measure("import CSV again, nothing new", lambda: load(files["plain.csv"]))
+            measure("import CSV again, 1 % corrected", lambda: load(files["corrected.csv"]))
+            for name, file in (
+                ("gzip", "gzip.csv.gz"),
+                ("Parquet", "table.parquet"),
+                ("CSV in random order", "shuffled.csv"),
+            ):
+                empty()
+                measure(f"import {name}", lambda file=file: load(files[file]))
+    size = f"{said.rows:,} rows, median of {said.rounds} rounds"
+    best = statistics.median(took["raw COPY, same table"])
+    print(f"{size}\n\n| What | s | rows/s | of raw COPY, same table |\n|---|---|---|---|")
+    for name, times in took.items():
+        median = statistics.median(times)
+        print(
+            f"| {name} | {median:.2f} ({min(times):.2f}..{max(times):.2f}) | {said.rows / median:,.0f} | {best / median:.2f} |"
+        )
+
+
+if __name__ == "__main__":
+    main()
