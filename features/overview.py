@@ -11,7 +11,7 @@ from django.db.models import Count, DateTimeField, Exists, ExpressionWrapper, Ou
 
 from features import history
 from features.history import GapSummary, Times, Values
-from features.models import Asset, AssetQuerySet, Reading
+from features.models import Asset, AssetQuerySet, Reading, Weather
 
 WEEK = timedelta(days=7)
 CHART = timedelta(days=14)
@@ -35,6 +35,14 @@ def with_last_reading(assets: AssetQuerySet) -> AssetQuerySet:
         readings_of_last_week=Subquery(of_week.annotate(count=Count("*")).values("count")),
         has_other_metrics=Exists(of_asset.exclude(metric="value")),
     )
+
+
+def fullness(asset: Any) -> str:
+    """Of an asset `with_last_reading`: how many readings its last week has, of how many it should have."""
+    count: int = asset.readings_of_last_week or 0
+    if not count or not asset.interval_minutes:
+        return str(count)
+    return f"{count} of {max(count, round(WEEK / timedelta(minutes=asset.interval_minutes)))}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,3 +139,12 @@ def _weeks(times_us: Times, end_us: int, interval: timedelta, count: int) -> lis
         if times_us.size and edge + week_us > times_us[0]
     ]
     return found[::-1]
+
+
+def belongings(asset: Asset) -> dict[str, int]:
+    """What goes with an asset when it is removed, counted in words."""
+    rows = {"readings": Reading.objects, "times of weather": Weather.objects}
+    return {
+        words: found.for_tenant(asset.tenant_id).filter(asset_id=asset.asset_id).count()
+        for words, found in rows.items()
+    }

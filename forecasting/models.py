@@ -6,13 +6,14 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Self
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
-from omarino.tenancy import TenantOwned
+from omarino.tenancy import TenantOwned, TenantQuerySet
 
 
 class ForecastType(models.TextChoices):
@@ -35,6 +36,12 @@ class Step:
     p50: float
     p90: float
     confidence: float | None
+
+
+class ForecastQuerySet(TenantQuerySet["Forecast"]):
+    def without_steps(self) -> Self:
+        """For lists: the steps are most of a row."""
+        return self.defer("p10", "p50", "p90", "confidence")
 
 
 class Forecast(TenantOwned):
@@ -69,6 +76,8 @@ class Forecast(TenantOwned):
     features_used = ArrayField(models.TextField())
     training_samples = models.PositiveIntegerField()
     warnings = ArrayField(models.TextField(), default=list)
+
+    objects = ForecastQuerySet.as_manager()
 
     class Meta:
         ordering = ["-made_at", "-id"]

@@ -1,13 +1,137 @@
-"""People in the admin."""
+"""The pages' name, people, and the base of every page over rows of a tenant."""
 
+from __future__ import annotations
+
+from typing import Any, ClassVar, TypeVar, cast
+
+from django import forms
 from django.contrib import admin
+from django.contrib.admin.utils import flatten_fieldsets
 from django.contrib.auth.admin import UserAdmin
+from django.core.validators import RegexValidator
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.utils.text import capfirst
 
+from omarino.authentication import TENANT_ID
 from omarino.models import User
+from omarino.permissions import MayRead
+from omarino.tenancy import TenantOwned
+
+RowT = TypeVar("RowT", bound=TenantOwned)
+NOBODY: frozenset[str] = frozenset()
+
+admin.site.site_title = admin.site.site_header = "OMARINO AI Hub"
+admin.site.index_title = "Overview"
+admin.site.site_url = None  # there is no other site to view
+admin.site.enable_nav_sidebar = False  # a line of links in the header does, and fits a phone
+admin.site.empty_value_display = "–"
+
+
+def person(request: HttpRequest) -> User:
+    """Who is signed in; only for pages, which let nobody else in."""
+    return cast(User, request.user)
+
+
+class TenantForm(forms.ModelForm[RowT]):
+    """A form of a tenant's row. A new row gets its tenant before it is checked, since what must be
+    unique is unique within a tenant."""
+
+    tenant_of_new_rows: ClassVar[str] = ""
+
+    def clean(self) -> dict[str, Any] | None:
+        if self.instance._state.adding:
+            self.instance.tenant_id = self.cleaned_data.get("tenant_id") or self.tenant_of_new_rows
+        return super().clean()
+
+    def _get_validation_exclusions(self) -> set[str]:
+        return super()._get_validation_exclusions() - {"tenant_id"}
+
+
+class TenantAdmin(admin.ModelAdmin[RowT]):
+    """Pages over the rows of one's own tenant; a superuser sees all. Roles decide, as they do in the API."""
+
+    view_roles: ClassVar[frozenset[str]] = MayRead.roles
+    add_roles: ClassVar[frozenset[str]] = NOBODY
+    change_roles: ClassVar[frozenset[str]] = NOBODY
+    actions = None  # nothing is done to many rows at a click
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[RowT]:
+        rows = super().get_queryset(request)
+        return rows if person(request).is_superuser else rows.filter(tenant_id=person(request).tenant_id)
+
+    def get_form(
+        self, request: HttpRequest, obj: RowT | None = None, change: bool = False, **kwargs: Any
+    ) -> type[forms.ModelForm[RowT]]:
+        named = kwargs.get("fields") or flatten_fieldsets(self.get_fieldsets(request, obj))
+        kwargs["fields"] = [name for name in named if name != "tenant_id"]  # it is added below
+        form = super().get_form(request, obj, change, **kwargs)
+        extras: dict[str, Any] = {"tenant_of_new_rows": person(request).tenant_id}
+        if not change and person(request).is_superuser:
+            extras["tenant_id"] = forms.CharField(
+                max_length=64,
+                initial=person(request).tenant_id,
+                label="Tenant",
+                validators=[RegexValidator(rf"\A{TENANT_ID.pattern}\Z", "Letters, digits or . _ -")],
+            )
+        return cast("type[forms.ModelForm[RowT]]", type(form.__name__, (form,), extras))
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        title = capfirst(self.opts.verbose_name_plural)
+        return super().changelist_view(request, {"title": title, **(extra_context or {})})
+
+    def get_list_display(self, request: HttpRequest) -> Any:
+        shown = super().get_list_display(request)
+        return [*shown[:1], "tenant_id", *shown[1:]] if person(request).is_superuser else shown
+
+    def get_list_filter(self, request: HttpRequest) -> Any:
+        filters = super().get_list_filter(request)
+        return [*filters, "tenant_id"] if person(request).is_superuser else filters
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return self._has_one_of(request, self.view_roles)
+
+    def has_view_permission(self, request: HttpRequest, obj: RowT | None = None) -> bool:
+        return self._has_one_of(request, self.view_roles)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return self._has_one_of(request, self.add_roles)
+
+    def has_change_permission(self, request: HttpRequest, obj: RowT | None = None) -> bool:
+        return self._has_one_of(request, self.change_roles)
+
+    def has_delete_permission(self, request: HttpRequest, obj: RowT | None = None) -> bool:
+        return False
+
+    def _has_one_of(self, request: HttpRequest, roles: frozenset[str]) -> bool:
+        who = request.user
+        if not isinstance(who, User):
+            return False  # the sign-in page asks as well
+        return bool(who.roles & roles and (who.tenant_id or who.is_superuser))
 
 
 @admin.register(User)
 class PersonAdmin(UserAdmin[User]):
+    """People of all tenants, hence for superusers alone, whatever permissions somebody was given."""
+
     list_display = ["username", "tenant_id", "is_staff", "is_superuser", "last_login"]
     list_filter = ["tenant_id", "groups", "is_staff"]
     fieldsets = [*(UserAdmin.fieldsets or []), ("Tenant", {"fields": ["tenant_id", "subject"]})]
+    add_fieldsets = [*(UserAdmin.add_fieldsets or []), ("Tenant", {"fields": ["tenant_id"]})]
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return person(request).is_superuser
+
+    def has_view_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        return person(request).is_superuser
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return person(request).is_superuser
+
+    def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        return person(request).is_superuser
+
+    def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        return person(request).is_superuser

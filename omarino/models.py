@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from django.contrib.auth.models import AbstractUser
 from django.db import models
+from django.utils.functional import cached_property
+
+from omarino.permissions import ROLES
 
 
 class User(AbstractUser):
@@ -21,3 +24,8 @@ class User(AbstractUser):
                 name="omarino_subject_not_empty",
             ),
         ]
+
+    @cached_property
+    def roles(self) -> frozenset[str]:
+        """What a token would say: the groups of this person, or everything for a superuser."""
+        return ROLES if self.is_superuser else ROLES & set(self.groups.values_list("name", flat=True))

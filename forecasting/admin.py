@@ -1,0 +1,131 @@
+"""Forecasts in the admin: make one, look at one. They are records, so nobody changes them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.admin.utils import unquote
+from django.contrib.admin.views.main import ChangeList
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.template.response import TemplateResponse
+from django.utils import timezone
+
+from features.models import Asset
+from forecasting.actions import make_forecast
+from forecasting.charts import fan_chart, in_words
+from forecasting.forms import ForecastForm
+from forecasting.models import Forecast, ForecastQuerySet
+from omarino.admin import TenantAdmin, person
+from omarino.errors import HubError
+from omarino.permissions import MayForecast
+from omarino.templatetags.quantities import percent, quantity
+
+
+class ForecastList(ChangeList):
+    def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
+        forecasts = super().get_queryset(request, exclude_parameters)
+        return forecasts.without_steps() if isinstance(forecasts, ForecastQuerySet) else forecasts
+
+
+@admin.register(Forecast)
+class ForecastAdmin(TenantAdmin[Forecast]):
+    add_roles = MayForecast.roles
+    list_display = [
+        "asset_id",
+        "forecast_type",
+        "first_target_at",
+        "horizon_hours",
+        "algorithm",
+        "typical_error",
+        "held",
+        "warning_count",
+        "made_at",
+    ]
+    list_filter = ["forecast_type", "model_name", "made_at"]
+    search_fields = ["asset_id"]
+    list_per_page = 50
+
+    @admin.display(description="Typical error")
+    def typical_error(self, forecast: Forecast) -> str:
+        return f"{quantity(forecast.mae)} {forecast.unit}" if forecast.mae is not None else "–"
+
+    @admin.display(description="Inside the band", ordering="coverage")
+    def held(self, forecast: Forecast) -> str:
+        return percent(forecast.coverage)
+
+    @admin.display(description="Warnings")
+    def warning_count(self, forecast: Forecast) -> str:
+        return str(len(forecast.warnings) or "–")
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return ForecastList
+
+    def add_view(
+        self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Not a row to fill in: what is asked for, and the forecast is computed."""
+        if not self.has_add_permission(request):
+            raise PermissionDenied
+        form = ForecastForm(
+            request.POST if request.method == "POST" else None,
+            assets=self._assets(request),
+            names_tenants=person(request).is_superuser,
+            initial={"asset": request.GET.get("asset")},
+        )
+        if form.is_valid():
+            try:
+                forecast = make_forecast(**form.asked())
+            except HubError as refusal:
+                form.add_error(None, str(refusal))
+            else:
+                self.log_addition(request, forecast, "Made from the pages.")
+                messages.success(request, "The forecast is made.")
+                return redirect("admin:forecasting_forecast_change", forecast.pk)
+        return self._page(request, "add", {"title": "Make a forecast", "form": form, **(extra_context or {})})
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """The page of one forecast."""
+        forecast = self.get_object(request, unquote(object_id))
+        if not self.has_view_permission(request, forecast):
+            raise PermissionDenied
+        if forecast is None:
+            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined, no-any-return]
+        asset = Asset.objects.for_tenant(forecast.tenant_id).filter(asset_id=forecast.asset_id).first()
+        chart = fan_chart(forecast, asset)
+        steps = list(forecast.steps())
+        context = {
+            "title": f"{asset or forecast.asset_id}: {forecast.forecast_type} forecast",
+            "forecast": forecast,
+            "original": forecast,
+            "asset": asset,
+            "steps": steps,
+            "zone": chart["zone"],
+            "chart": chart,
+            "chart_in_words": in_words(chart, forecast),
+            "may_make": self.has_add_permission(request),
+            "now": timezone.now(),
+            **(extra_context or {}),
+        }
+        return self._page(request, "page", context)
+
+    def _assets(self, request: HttpRequest) -> QuerySet[Asset]:
+        who = person(request)
+        return Asset.objects.all() if who.is_superuser else Asset.objects.for_tenant(who.tenant_id)
+
+    def _page(self, request: HttpRequest, name: str, context: dict[str, Any]) -> TemplateResponse:
+        request.current_app = self.admin_site.name  # type: ignore[attr-defined]
+        return TemplateResponse(
+            request,
+            f"admin/forecasting/forecast/{name}.html",
+            {**self.admin_site.each_context(request), "opts": self.opts, **context},
+        )

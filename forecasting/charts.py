@@ -1,0 +1,62 @@
+"""A forecast and the readings around it, shaped for the fan chart."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+
+from features import history
+from features.models import Asset
+from features.overview import interval_of, line
+from forecasting.models import Forecast, HistorySource
+
+PAST = timedelta(days=7)
+
+
+def fan_chart(forecast: Forecast, asset: Asset | None) -> dict[str, Any]:
+    """What fan-chart.js draws: the median and its band, the week before, and what came of it.
+
+    Readings are there when the forecast was made from stored ones: a history that was sent with the
+    request was not kept, and the stored readings of that name may be of something else.
+    """
+    steps = list(forecast.steps())
+    chart: dict[str, Any] = {
+        "zone": asset.timezone if asset else "UTC",
+        "unit": forecast.unit,
+        "start": int(steps[0].timestamp.timestamp()),
+        "forecast": {
+            "time": [int(step.timestamp.timestamp()) for step in steps],
+            "p10": forecast.p10,
+            "p50": forecast.p50,
+            "p90": forecast.p90,
+        },
+    }
+    if asset is None or forecast.history_source != HistorySource.STORED:
+        return chart
+    start = forecast.first_target_at
+    times, values = history.window(
+        tenant_id=forecast.tenant_id,
+        asset_id=forecast.asset_id,
+        start=start - PAST,
+        before=steps[-1].timestamp + timedelta(minutes=forecast.interval_minutes),
+    )
+    interval = interval_of(asset, times)
+    came_later = times >= int(start.timestamp()) * 1_000_000
+    if (~came_later).any():
+        chart["readings"] = line(times[~came_later], values[~came_later], interval)
+    if came_later.any():
+        chart["outcome"] = line(times[came_later], values[came_later], interval)
+    return chart
+
+
+def in_words(chart: dict[str, Any], forecast: Forecast) -> str:
+    """The chart for those who do not see it."""
+    unit = f" {forecast.unit}" if forecast.unit else ""
+    return (
+        f"The median runs from {np.min(forecast.p50):.4g} to {np.max(forecast.p50):.4g}{unit}; "
+        f"the band from 10 % to 90 % lies between {np.min(forecast.p10):.4g} and {np.max(forecast.p90):.4g}{unit}. "
+        f"{'The readings before it are drawn as well. ' if 'readings' in chart else ''}"
+        "All numbers stand in the table below."
+    )
