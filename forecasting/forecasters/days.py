@@ -71,20 +71,19 @@ def cut_into_days(problem: Problem) -> Days:
     warnings: list[str] = []
     if calendar.country is not None and not has_holidays(calendar):
         warnings.append(f"No public holidays are known for {calendar.country}.")
-    slot_minutes = max(d for d in range(1, series.interval_minutes + 1) if 1440 % d == 0)
+    slot_minutes = _slot_minutes(problem)
     per_day = 1440 // slot_minutes
-    reach = 1 if slot_minutes == series.interval_minutes else 2 + series.interval_minutes // slot_minutes
+    spacing = series.interval_minutes / slot_minutes
     n = series.values.size
     times = grid_times(series, count=n + problem.steps)
     minutes = (times.astype(np.int64) + utc_offsets(times, calendar.timezone)) / 60.0
     positions = (minutes - minutes[n - 1]) / slot_minutes
-    slots = np.rint(positions).astype(np.int64)
     unit = _unit(series.values)
     cleaned, clipped = _clipped(series.values / unit, max(1, round(1440 / series.interval_minutes)))
     if clipped:
         warnings.append(f"{clipped} readings far outside the usual range were cut back to it.")
-    first = int(slots[:n].min())
-    wall = _on_the_wall(slots[:n] - first, 1 - first, cleaned, reach)
+    first = int(np.ceil(positions[:n].min() - 1e-9))
+    wall = _on_the_wall(positions[:n], first, 1 - first, cleaned, spacing)
     seen = np.isfinite(wall)
     floor = 0.0 if np.nanmin(series.values) >= 0 else -np.inf
     wall = np.maximum(fill_gaps(wall, per_day), floor)
@@ -92,7 +91,7 @@ def cut_into_days(problem: Problem) -> Days:
     ahead = int((target.max() + 1e-9) // per_day) + 1
     count = min(wall.size // per_day, MAX_DAYS, max(60, MAX_ROWS // per_day))
     used, coming = count * per_day, ahead * per_day
-    columns, names, notes = _covariates_on_the_wall(problem, slots, used, coming, reach, per_day)
+    columns, names, notes = _covariates_on_the_wall(problem, positions, used, coming)
     clock = minutes[n - 1] + slot_minutes * np.arange(1 - used, coming + 1)
     day = np.floor(clock / 1440.0).astype(np.int64)
     dates = day.astype("datetime64[D]")
@@ -117,8 +116,14 @@ def cut_into_days(problem: Problem) -> Days:
     )
 
 
+def _slot_minutes(problem: Problem) -> int:
+    """The interval, or the longest shorter one that divides the day."""
+    return max(d for d in range(1, problem.series.interval_minutes + 1) if 1440 % d == 0)
+
+
 def _unit(values: Floats) -> float:
-    largest = float(np.nanmax(np.abs(values)))
+    size = np.abs(values)
+    largest = float(np.nanquantile(size, 0.9)) or float(np.nanmax(size))
     return 2.0 ** np.floor(np.log2(largest)) if largest > 0 else 1.0
 
 
@@ -166,36 +171,45 @@ def _clipped(values: Floats, per_day: int) -> tuple[Floats, int]:
     return np.clip(values, low - reach, high + reach), int(wild.sum())
 
 
-def _on_the_wall(index: Ints, size: int, values: Floats, reach: int) -> Floats:
-    """Values by slot on the wall clock, shape (size,): the hour that autumn repeats is averaged.
+def _on_the_wall(slots: Floats, first: int, size: int, values: Floats, spacing: float) -> Floats:
+    """Values by slot on the wall clock, shape (size,), from slot `first` on; NaN where there is none.
 
-    index: slot of each value; those outside 0..size-1 are left out. Where slots are shorter than the
-    interval (`reach` > 1 slots apart), values between two readings lie on a line; a gap stays NaN.
+    slots: where each value falls. At a `spacing` of one slot the hour that autumn repeats is averaged.
+    Where readings are further apart than slots, values between two neighbours lie on a line.
     """
-    known = np.isfinite(values) & (index >= 0) & (index < size)
-    counts = np.bincount(index[known], minlength=size)
-    sums = np.bincount(index[known], weights=values[known], minlength=size)
-    wall = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
-    slots = np.flatnonzero(counts)
-    if reach <= 1 or slots.size == 0:
-        return wall
-    every = np.arange(size)
-    right = slots[np.minimum(np.searchsorted(slots, every), slots.size - 1)]
-    left = slots[np.maximum(np.searchsorted(slots, every, side="right") - 1, 0)]
-    return np.where((right >= every) & (right - left <= reach), np.interp(every, slots, wall[slots]), np.nan)
+    known = np.isfinite(values)
+    slots, values = slots[known], values[known]
+    if spacing == 1.0:
+        index = np.rint(slots).astype(np.int64) - first
+        inside = (index >= 0) & (index < size)
+        counts = np.bincount(index[inside], minlength=size)
+        sums = np.bincount(index[inside], weights=values[inside], minlength=size)
+        return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+    if slots.size == 0:
+        return np.full(size, np.nan)
+    order = np.argsort(slots, kind="stable")
+    slots, values = slots[order], values[order]
+    every = np.arange(first, first + size, dtype=np.float64)
+    right = np.minimum(np.searchsorted(slots, every - 1e-9), slots.size - 1)
+    left = np.maximum(np.searchsorted(slots, every + 1e-9, side="right") - 1, 0)
+    between = (slots[right] >= every - 1e-9) & (slots[left] <= every + 1e-9)
+    near = slots[right] - slots[left] <= 1.5 * spacing
+    return np.where(between & near, np.interp(every, slots, values), np.nan)
 
 
 def _covariates_on_the_wall(
-    problem: Problem, slots: Ints, used: int, coming: int, reach: int, per_day: int
+    problem: Problem, positions: Floats, used: int, coming: int
 ) -> tuple[list[Floats], tuple[str, ...], list[str]]:
     """Covariates with something to say, each of shape (used + coming,) and finite; names; warnings.
 
-    slots: shape (n + steps,), where the grid and the target times fall, the last reading at 0.
+    positions: shape (n + steps,), slots where the grid and the target times fall, the last reading at 0.
     """
     columns: list[Floats] = []
     names: list[str] = []
     notes: list[str] = []
     given = problem.covariates
+    slot_minutes = _slot_minutes(problem)
+    spacing = problem.series.interval_minutes / slot_minutes
     if given is None or used == 0:
         return columns, (), notes
     for k, name in enumerate(given.names):
@@ -208,13 +222,13 @@ def _covariates_on_the_wall(
             notes.append(f"{name} was not used: it never changed.")
             continue
         both = np.concatenate((past, future))
-        table = _on_the_wall(slots + used - 1, used + coming, both, reach)
+        table = _on_the_wall(positions, 1 - used, used + coming, both, spacing)
         if np.isfinite(table[:used]).mean() < 0.5 or np.isfinite(table[used:]).mean() < 0.5:
             notes.append(f"{name} was not used: less than half of its values are known.")
             continue
         if not np.isfinite(future).all():
             notes.append(f"{name} is not known for every step; earlier days stand in for it.")
-        columns.append(_continued(table, per_day))
+        columns.append(_continued(table, 1440 // slot_minutes))
         names.append(name)
     return columns, tuple(names), notes
 

@@ -1,0 +1,223 @@
+from __future__ import annotations
+
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from forecasting.errors import SeriesTooShort
+from forecasting.forecasters.base import Calendar, Series
+from forecasting.horizon import (
+    covariates_on_grid,
+    grid_times,
+    has_holidays,
+    local_calendar,
+    regular_series,
+    target_times,
+    utc_offsets,
+)
+
+
+def us(*times: str) -> np.ndarray:
+    return np.array(times, dtype="datetime64[us]").astype(np.int64)
+
+
+def hours(*values: float, start: str = "2025-06-02T00:00") -> tuple[np.ndarray, np.ndarray]:
+    return us(start) + np.arange(len(values)) * 3_600_000_000, np.array(values)
+
+
+def test_tidy_readings_stay_as_they_are() -> None:
+    times, values = hours(1.0, 2.0, 3.0)
+
+    series, warnings = regular_series(times, values, 60)
+
+    assert series.start == np.datetime64("2025-06-02T00:00")
+    np.testing.assert_array_equal(series.values, [1.0, 2.0, 3.0])
+    assert warnings == ()
+
+
+def test_readings_come_in_any_order_and_twice() -> None:
+    times = us("2025-06-02T02:00", "2025-06-02T00:00", "2025-06-02T01:00", "2025-06-02T02:00")
+
+    series, warnings = regular_series(times, np.array([3.0, 1.0, 2.0, 5.0]), 60)
+
+    np.testing.assert_array_equal(series.values, [1.0, 2.0, 4.0])  # (3 + 5) / 2
+    assert "1 readings repeat a time" in warnings[0]
+
+
+def test_a_gap_is_nan_and_is_told() -> None:
+    times, values = hours(1.0, 2.0, 3.0, 4.0, 5.0, 6.0)
+    there = np.array([0, 1, 4, 5])
+
+    series, warnings = regular_series(times[there], values[there], 60)
+
+    np.testing.assert_array_equal(series.values, [1.0, 2.0, np.nan, np.nan, 5.0, 6.0])
+    assert "2 of 6 intervals" in warnings[0]
+    assert "longest gap is 2 h" in warnings[0]
+
+
+def test_finer_readings_are_averaged_into_whole_intervals_that_end_with_the_last() -> None:
+    times = us("2025-06-02T00:00") + np.arange(6) * 900_000_000  # quarter-hours, the last at 01:15
+
+    series, warnings = regular_series(times, np.array([9.0, 9.0, 1.0, 2.0, 3.0, 6.0]), 60)
+
+    assert series.start == np.datetime64("2025-06-01T23:30")  # 23:30-00:30 and 00:30-01:30
+    np.testing.assert_array_equal(series.values, [9.0, 3.0])
+    assert "every 15 minutes and were averaged over 60" in warnings[0]
+    np.testing.assert_array_equal(target_times(series, 1), np.array(["2025-06-02T01:30"], "datetime64[s]"))
+
+
+def test_coarser_readings_are_interpolated_with_a_warning() -> None:
+    times, values = hours(0.0, 4.0, 0.0)
+
+    series, warnings = regular_series(times, values, 15)
+
+    np.testing.assert_array_equal(series.values, [0.0, 1.0, 2.0, 3.0, 4.0, 3.0, 2.0, 1.0, 0.0])
+    assert "interpolated" in warnings[0]
+
+
+def test_a_gap_between_coarser_readings_stays_a_gap() -> None:
+    times, values = hours(*np.arange(8, dtype=np.float64))
+
+    series, _ = regular_series(np.delete(times, [3, 4]), np.delete(values, [3, 4]), 30)
+
+    assert np.isnan(series.values[5:10]).all()  # between 02:00 and 05:00
+    assert np.isfinite(series.values[[4, 10]]).all()
+
+
+def test_readings_keep_their_own_phase() -> None:
+    times, values = hours(1.0, 2.0, start="2025-06-02T00:07")
+
+    series, _ = regular_series(times, values, 60)
+
+    assert series.start == np.datetime64("2025-06-02T00:07")
+
+
+def test_readings_a_little_off_fall_to_the_nearest_point() -> None:
+    times, values = hours(*np.arange(24, dtype=np.float64))
+    late = times + np.random.default_rng(0).integers(-600, 600, 24) * 1_000_000
+    late[-1] = times[-1]
+
+    series, warnings = regular_series(late, values, 60)
+
+    np.testing.assert_array_equal(series.values, values)
+    assert warnings == ()
+
+
+def test_daily_readings_at_local_midnight_are_a_day_apart_over_a_dst_change() -> None:
+    local = np.arange("2025-03-25", "2025-04-05", dtype="datetime64[D]").astype("datetime64[us]")
+    offset = np.where(local < np.datetime64("2025-03-30T02:00"), 1, 2) * np.timedelta64(1, "h")
+
+    series, _ = regular_series((local - offset).astype(np.int64), np.arange(11, dtype=np.float64), 1440)
+
+    np.testing.assert_array_equal(series.values, np.arange(11, dtype=np.float64))
+
+
+@pytest.mark.parametrize(
+    ("times", "values", "have"),
+    [
+        (us(), np.array([]), 0),
+        (us("2025-06-02T00:00"), np.array([1.0]), 1),
+        (us("2025-06-02T00:00", "2025-06-02T00:00"), np.array([1.0, 2.0]), 1),
+        (us("2025-06-02T00:00", "2025-06-02T01:00"), np.array([1.0, np.nan]), 1),
+    ],
+)
+def test_fewer_than_two_readings_are_refused_with_the_numbers(
+    times: np.ndarray, values: np.ndarray, have: int
+) -> None:
+    with pytest.raises(
+        SeriesTooShort, match=f"has {have} usable points; a forecast needs at least 2"
+    ) as error:
+        regular_series(times, values, 60)
+
+    assert error.value.facts == {"have": have, "need": 2}
+    assert error.value.status == 422
+
+
+def test_only_the_end_of_an_endless_history_is_used() -> None:
+    times = np.concatenate((us("1990-01-01"), hours(*np.arange(200, dtype=np.float64))[0]))
+
+    series, warnings = regular_series(times, np.arange(201, dtype=np.float64), 15)
+
+    assert series.values.size <= 131_072
+    assert any("Only the last" in warning for warning in warnings)
+
+
+@given(st.permutations(range(12)), st.sets(st.integers(0, 11), min_size=2))
+def test_order_never_matters_and_the_ends_are_readings(order: list[int], kept: set[int]) -> None:
+    times, values = hours(*np.arange(12, dtype=np.float64))
+    chosen = [index for index in order if index in kept]
+
+    one, _ = regular_series(times[chosen], values[chosen], 60)
+    two, _ = regular_series(times[sorted(kept)], values[sorted(kept)], 60)
+
+    np.testing.assert_array_equal(one.values, two.values)
+    assert np.isfinite(one.values[[0, -1]]).all()
+
+
+@given(
+    st.integers(946_684_800, 2_000_000_000),
+    st.sampled_from(
+        ["Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Africa/Casablanca", "Asia/Kolkata"]
+    ),
+)
+def test_offsets_are_those_of_the_time_zone_database(second: int, name: str) -> None:
+    times = (second + np.arange(0, 400 * 86_400, 86_400 * 3 + 1234)).astype("datetime64[s]")
+
+    offsets = utc_offsets(times, name)
+
+    for time, offset in zip(times.astype("datetime64[us]").tolist(), offsets.tolist(), strict=True):
+        expected = time.replace(tzinfo=ZoneInfo("UTC")).astimezone(ZoneInfo(name)).utcoffset()
+        assert offset == expected.total_seconds()
+
+
+def test_the_clock_over_both_dst_changes() -> None:
+    spring = np.array(["2025-03-30T00:30", "2025-03-30T01:30"], "datetime64[s]")
+    autumn = np.array(["2025-10-26T00:30", "2025-10-26T01:30", "2025-10-26T02:30"], "datetime64[s]")
+
+    assert local_calendar(spring, Calendar("Europe/Berlin")).hour.tolist() == [1.5, 3.5]
+    assert local_calendar(autumn, Calendar("Europe/Berlin")).hour.tolist() == [2.5, 2.5, 3.5]
+
+
+def test_weekdays_and_holidays_are_the_sites_own() -> None:
+    # 22:30 UTC on Wednesday 30 April is the first minutes of May Day in Berlin
+    times = np.array(["2025-04-30T21:30", "2025-04-30T22:30"], "datetime64[s]")
+
+    german = local_calendar(times, Calendar("Europe/Berlin", "DE"))
+
+    assert german.weekday.tolist() == [2, 3]
+    assert german.is_holiday.tolist() == [False, True]
+    assert german.day_of_year.tolist() == [119, 120]
+    assert local_calendar(times, Calendar("Europe/Berlin")).is_holiday.tolist() == [False, False]
+
+
+def test_a_subdivision_has_holidays_of_its_own() -> None:
+    corpus_christi = np.array(["2025-06-19T10:00"], "datetime64[s]")
+
+    assert local_calendar(corpus_christi, Calendar("Europe/Berlin", "DE", "BY")).is_holiday.all()
+    assert not local_calendar(corpus_christi, Calendar("Europe/Berlin", "DE", "BE")).is_holiday.any()
+    assert not has_holidays(Calendar("UTC", "XX"))
+
+
+def test_covariates_lie_on_the_grid_and_on_the_target_times() -> None:
+    series = Series(np.datetime64("2025-06-02T00:00", "us"), 30, np.zeros(3))
+    temperature = hours(10.0, 12.0, 16.0)  # 00:00, 01:00, 02:00
+
+    both = covariates_on_grid({"temperature": temperature}, series, steps=4)
+
+    assert both is not None
+    assert both.names == ("temperature",)
+    np.testing.assert_array_equal(both.past[:, 0], [10.0, 11.0, 12.0])
+    np.testing.assert_array_equal(both.future[:, 0], [14.0, 16.0, np.nan, np.nan])  # not known after 02:00
+    assert covariates_on_grid({}, series, steps=4) is None
+
+
+def test_grid_times_go_on_past_the_last_reading() -> None:
+    series = Series(np.datetime64("2025-06-02T00:00", "us"), 15, np.zeros(2))
+
+    np.testing.assert_array_equal(
+        grid_times(series, count=3),
+        np.array(["2025-06-02T00:00", "2025-06-02T00:15", "2025-06-02T00:30"], "datetime64[s]"),
+    )
