@@ -14,19 +14,12 @@ import gzip
 import io
 import os
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
 import django
-
-django.setup()
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv
@@ -73,10 +66,13 @@ def run(sql: str) -> None:
 
 
 def raw_copy(file: Path, into: str) -> None:
-    with connection.cursor() as cursor, file.open("rb") as source:
-        with cursor.copy(f"COPY {into} (timestamp, value) FROM STDIN (FORMAT csv, HEADER)") as copy:
-            while chunk := source.read(CHUNK):
-                copy.write(chunk)
+    with (
+        connection.cursor() as cursor,
+        file.open("rb") as source,
+        cursor.copy(f"COPY {into} (timestamp, value) FROM STDIN (FORMAT csv, HEADER)") as copy,
+    ):
+        while chunk := source.read(CHUNK):
+            copy.write(chunk)
 
 
 def load(file: Path) -> None:
@@ -99,6 +95,8 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=3)
     said = parser.parse_args()
+    os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"  # they start a PostgreSQL
+    django.setup()
     call_command("migrate", verbosity=0)
     run("SET statement_timeout = 0")
     run(SAME_TABLE)

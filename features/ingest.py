@@ -62,7 +62,6 @@ SELECT %(tenant_id)s, %(asset_id)s, (%(metrics)s::text[])[metric], timestamp, va
     (%(qualities)s::text[])[quality]
 FROM incoming_readings AS incoming
 WHERE NOT EXISTS (SELECT FROM timeseries_data AS stored WHERE {_SAME_READING})
-ORDER BY incoming.metric, incoming.timestamp
 """  # noqa: S608
 _SAME_WEATHER = """
     stored.tenant_id = %(tenant_id)s AND stored.asset_id = %(asset_id)s
@@ -84,7 +83,6 @@ INSERT INTO weather_features (tenant_id, asset_id, timestamp, {", ".join(WEATHER
 SELECT %(tenant_id)s, %(asset_id)s, timestamp, {", ".join(_GIVEN.values())}
 FROM incoming_weather AS incoming
 WHERE NOT EXISTS (SELECT FROM weather_features AS stored WHERE {_SAME_WEATHER})
-ORDER BY incoming.timestamp
 """  # noqa: S608
 
 
@@ -231,7 +229,7 @@ def _incoming(create: str, table: str, may_take_long: bool) -> Iterator[Any]:
     """A function that writes columns of fixed width to an empty temporary table."""
     with connection.cursor() as cursor:
         if may_take_long:
-            cursor.execute("SET LOCAL statement_timeout = 0")
+            cursor.execute("SET LOCAL statement_timeout = 0; SET LOCAL work_mem = '64MB'")
         cursor.execute(create)
         cursor.execute(f"DELETE FROM {table}")  # noqa: S608
         with cursor.copy(f"COPY {table} FROM STDIN BINARY") as copy:
@@ -290,6 +288,7 @@ def _settle(
             if not span.rising:
                 cursor.execute(_KEEP_LAST.format(table=table, key=key))
                 duplicates = cursor.rowcount
+                insert += f"ORDER BY {key}"  # neighbours in time become neighbours on disk
             cursor.execute(update, about)
             updated = cursor.rowcount
             cursor.execute(insert, about)
