@@ -12,10 +12,13 @@ from urllib.parse import quote
 
 import django_stubs_ext
 import structlog
+from botocore.config import Config
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from omarino import embedded
 from omarino.env import Environment
@@ -107,7 +110,9 @@ def _from_data_dir(read: Callable[[], Kept], otherwise: Kept) -> Kept:
 SECRET_KEY = env.secret("SECRET_KEY", meaning="Signs sessions; required outside development")
 if DEVELOPMENT and not SECRET_KEY:
     SECRET_KEY = _from_data_dir(lambda: _kept_secret("secret_key"), "")
-DEVELOPMENT_ADMIN_PASSWORD = _from_data_dir(lambda: _kept_secret("admin_password", 12), "") if DEVELOPMENT else ""
+DEVELOPMENT_ADMIN_PASSWORD = (
+    _from_data_dir(lambda: _kept_secret("admin_password", 12), "") if DEVELOPMENT else ""
+)
 env.require(len(SECRET_KEY) >= 50, "SECRET_KEY must be set to at least 50 random characters.")
 DEBUG = False  # tracebacks belong in the log, in development as well
 
@@ -192,7 +197,13 @@ CACHES = {
         "LOCATION": f"{_redis}/{REDIS_DB}",
         "TIMEOUT": FEATURE_CACHE_TTL,
         "KEY_PREFIX": "omarino",
-        "OPTIONS": {"socket_timeout": 0.2, "socket_connect_timeout": 0.2},
+        "OPTIONS": {
+            "socket_timeout": 0.2,
+            "socket_connect_timeout": 0.2,
+            "retry": Retry(
+                NoBackoff(), 1
+            ),  # once, for a connection that went stale; redis-py would wait seconds
+        },
     }
 }
 
@@ -250,8 +261,14 @@ def _storage(folder: Path, prefix: str) -> dict[str, Any]:
             "region_name": AWS_REGION,
             "bucket_name": MODEL_STORAGE_BUCKET,
             "location": prefix,
-            "addressing_style": "path",
             "file_overwrite": True,
+            "client_config": Config(
+                signature_version="s3v4",
+                s3={"addressing_style": "path"},
+                connect_timeout=3,
+                read_timeout=10,
+                retries={"total_max_attempts": 2},
+            ),
         },
     }
 
@@ -510,5 +527,6 @@ LOGGING = {
     "loggers": {
         "django.request": {"level": "ERROR"},  # a refused request is the caller's business, not an operator's
         "django.security": {"level": "ERROR"},
+        "django.security.DisallowedHost": {"level": "CRITICAL"},  # scanners try names all day
     },
 }
