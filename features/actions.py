@@ -40,7 +40,8 @@ class TableImport:
     """A table on its way in.
 
     at_most: refuse a table of more rows.
-    on_progress: is told the readings so far and the share of the table read.
+    on_progress: is told the readings so far and the share of the table read; 1 when all is read and
+        what remains is to store it.
     """
 
     table: Table
@@ -145,5 +146,7 @@ def _counted(batches: Iterator[BatchT], job: TableImport) -> Iterator[BatchT]:
         if job.at_most is not None and taken + job.rejections.total > job.at_most:
             raise TooManyReadings(limit=job.at_most)
         if job.on_progress:
-            job.on_progress(taken, job.table.share_read)
+            job.on_progress(taken, min(job.table.share_read, 0.99))
         yield batch
+    if job.on_progress:
+        job.on_progress(taken, 1.0)

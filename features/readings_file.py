@@ -85,6 +85,7 @@ class CsvTable:
         self, source: Path | bytes, name: str, compressed: bool, separator: str | None, encoding: str
     ) -> None:
         self._source, self._name, self._compressed, self._encoding = source, name, compressed, encoding
+        self._blocks_read = 0
         header = self._first_line()
         self._separator = separator or max(
             SEPARATORS, key=lambda mark: (header.count(mark), -SEPARATORS.index(mark))
@@ -130,6 +131,7 @@ class CsvTable:
                 ),
             )
             for batch in reader:
+                self._blocks_read += 1
                 wanted = batch.num_rows
                 ahead = [line for line in malformed if line >= next_line]
                 lines = np.arange(next_line, next_line + wanted + len(ahead))
@@ -142,7 +144,9 @@ class CsvTable:
 
     @property
     def share_read(self) -> float:
-        return 1.0 if self._raw.closed else float(self._raw.tell() / self._bytes)
+        if self._compressed:  # a few blocks ahead of the rows, as Arrow reads ahead
+            return 1.0 if self._raw.closed else float(self._raw.tell() / self._bytes)
+        return min(self._blocks_read * BLOCK_BYTES / self._bytes, 1.0)
 
     def _stream(self) -> pa.NativeFile:
         self._raw = _open(self._source)  # anew, as a stream over it closes it at its end

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import OperationalError
 
 from features.actions import TableImport, import_table
 from features.batches import Outcome, Rejections
@@ -69,6 +70,10 @@ class Command(BaseCommand):
             progress.end()
         except HubError as fault:
             raise CommandError(str(fault)) from fault
+        except OperationalError as fault:
+            raise CommandError(f"The database does not answer; nothing was stored. {fault}") from fault
+        except KeyboardInterrupt as fault:
+            raise CommandError("Interrupted; nothing was stored.") from fault
         self._summary(outcome, time.monotonic() - started, job)
         if outcome.taken == 0:
             raise CommandError("Nothing could be taken from this file; nothing was stored.")
@@ -132,13 +137,17 @@ class Progress:
 
     def show(self, taken: int, share: float) -> None:
         now = time.monotonic()
-        if not self._on_terminal or now - self._drawn < REDRAW_S:
+        done = share == 1.0
+        if not self._on_terminal or (now - self._drawn < REDRAW_S and not done):
             return
         self._drawn = now
         filled = round(BAR_WIDTH * min(share, 1.0))
         bar = "█" * filled + "·" * (BAR_WIDTH - filled)
         pace = taken / max(now - self._started, 1e-9)
-        self._out.write(f"\r{bar} {share:4.0%}  {taken:,} rows  {pace:,.0f} rows/s", ending="")
+        self._out.write(
+            f"\r{bar} {share:4.0%}  {taken:,} rows  {pace:,.0f} rows/s{'  storing' if done else ''}",
+            ending="",
+        )
         self._out.flush()
 
     def end(self) -> None:
