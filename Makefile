@@ -8,7 +8,7 @@ VENV ?= .venv
 PY = $(VENV)/bin/python
 UV = $(shell command -v uv 2>/dev/null)
 
-.PHONY: up test browser check lock openapi configuration bench bench-forecast bench-ingest clean
+.PHONY: up test browser check lock openapi configuration bench bench-forecast bench-stack bench-ingest clean
 
 up: $(VENV)/.installed
 	@set -a; if [ -f .env ]; then . ./.env; fi; set +a; exec $(PY) manage.py up
@@ -126,10 +126,13 @@ lock: $(VENV)/.installed-dev
 
 # Benchmarks: minutes each; benchmarks/README.md says what they measure.
 
-bench: bench-forecast bench-ingest
+bench: bench-forecast bench-stack bench-ingest
 
 bench-forecast: $(VENV)/.installed-dev
 	@$(PY) -m benchmarks.forecast --write docs/benchmarks/forecast.md
+
+bench-stack: $(VENV)/.installed-dev
+	@$(PY) -m benchmarks.stack --write docs/benchmarks/stack.md
 
 bench-ingest: $(VENV)/.installed-dev
 	@$(PY) -m benchmarks.ingest
