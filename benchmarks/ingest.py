@@ -1,6 +1,6 @@
 """How fast readings go into PostgreSQL, against raw COPY of the same file in the same run.
 
-    python -m benchmarks.ingest [--rows 1000000] [--rounds 3]
+    python -m benchmarks.ingest [--rows 1000000] [--rounds 3] [--write docs/benchmarks/ingest.md]
 
 Starts a PostgreSQL of its own. Raw COPY is measured twice: into a table of the same columns, key and check
 (what anybody would have to pay), and into a bare heap of two columns (the least that is possible). Each
@@ -17,6 +17,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import django
@@ -28,6 +29,15 @@ from django.core.management import call_command
 from django.db import connection
 
 CHUNK = 1 << 20
+QUARTER_HOURS = 35_040
+REFERENCE = "raw COPY into the same table"
+HEAD = """# Imports against raw COPY
+
+Written by `make bench-ingest`. Raw COPY of the same file in the same round is measured twice: into a table of
+the same columns, key and check (the reference), and into a bare heap of two columns (the least possible). An
+import is the whole of `manage.py import_readings`, without the start of Python: it parses, checks and counts
+every row, tells new, changed and unchanged rows apart, and is one transaction.
+"""
 SAME_TABLE = """
 CREATE TABLE raw (LIKE timeseries_data INCLUDING ALL);
 ALTER TABLE raw ALTER tenant_id SET DEFAULT 'bench', ALTER asset_id SET DEFAULT 'meter'
@@ -84,7 +94,6 @@ def empty() -> None:
 
 
 def seconds(work: Callable[[], None]) -> float:
-
     started = time.perf_counter()
     work()
     return time.perf_counter() - started
@@ -94,6 +103,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--write", type=Path, help="such as docs/benchmarks/ingest.md")
     said = parser.parse_args()
     os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"  # they start a PostgreSQL
     django.setup()
@@ -110,7 +120,7 @@ def main() -> None:
         files = write_files(Path(folder), said.rows)
         for _ in range(said.rounds):
             run("TRUNCATE raw, heap")
-            measure("raw COPY, same table", lambda: raw_copy(files["plain.csv"], "raw"))
+            measure(REFERENCE, lambda: raw_copy(files["plain.csv"], "raw"))
             measure("raw COPY, bare heap", lambda: raw_copy(files["plain.csv"], "heap"))
             empty()
             measure("import CSV", lambda: load(files["plain.csv"]))
@@ -123,14 +133,48 @@ def main() -> None:
             ):
                 empty()
                 measure(f"import {name}", lambda file=file: load(files[file]))
-    size = f"{said.rows:,} rows, median of {said.rounds} rounds"
-    best = statistics.median(took["raw COPY, same table"])
-    print(f"{size}\n\n| What | s | rows/s | of raw COPY, same table |\n|---|---|---|---|")
+        past = past_ms(files["plain.csv"])
+    text = table(took, said.rows) + past
+    print(text)
+    if said.write:
+        said.write.parent.mkdir(parents=True, exist_ok=True)
+        said.write.write_text(f"{HEAD}\n{text}")
+
+
+def past_ms(file: Path) -> str:
+    """How long the one query of the past takes for a year of quarter-hours, behind a million other rows."""
+    from features import history  # only once Django is set up
+
+    empty()
+    load(file)
+    run("ANALYZE timeseries_data")
+    took = []
+    before = datetime(2024, 1, 1, tzinfo=UTC) + QUARTER_HOURS * timedelta(seconds=30)
+    for _ in range(20):
+        started = time.perf_counter()
+        times, _ = history.window(tenant_id="bench", asset_id="meter", before=before)
+        took.append(1000 * (time.perf_counter() - started))
+        assert times.size == QUARTER_HOURS
+    return (
+        f"\n`history.window` of {QUARTER_HOURS:,} readings: {statistics.median(took):.1f} ms "
+        f"({min(took):.1f}..{max(took):.1f}, 20 times).\n"
+    )
+
+
+def table(took: dict[str, list[float]], rows: int) -> str:
+    lines = [
+        f"{rows:,} rows, {len(took[REFERENCE])} rounds: median (least..most). Load of the machine after it: "
+        f"{os.getloadavg()[0]:.1f} on {os.cpu_count()} cores.\n",
+        "| What | s | rows/s | speed of raw COPY = 1 |\n|---|---|---|---|",
+    ]
     for name, times in took.items():
         median = statistics.median(times)
-        print(
-            f"| {name} | {median:.2f} ({min(times):.2f}..{max(times):.2f}) | {said.rows / median:,.0f} | {best / median:.2f} |"
+        ratio = statistics.median(
+            reference / mine for reference, mine in zip(took[REFERENCE], times, strict=True)
         )
+        spread = f"{median:.2f} ({min(times):.2f}..{max(times):.2f})"
+        lines.append(f"| {name} | {spread} | {rows / median:,.0f} | {ratio:.2f} |")
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

@@ -391,3 +391,20 @@ def test_weather_of_two_files_adds_up(load: Import) -> None:
 
     assert counts(said) == {"accepted": 0, "updated": 1, "unchanged": 1, "rejected": 0}
     assert set(Weather.objects.values_list("temperature", "pressure")) == {(1.0, 1013.0), (2.0, None)}
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_sees_a_bar_and_a_pipe_does_not(tmp_path: Path) -> None:
+    file = tmp_path / "meter.csv"
+    file.write_text(HOURS)
+    seen, piped = Terminal(), io.StringIO()
+    for out in (seen, piped):
+        call_command("import_readings", str(file), tenant="alpha", asset="main-meter", stdout=out)
+
+    assert re.search(r"\r█+ 100%  3 rows  [\d,]+ rows/s  storing", seen.getvalue())
+    assert "rows/s" not in piped.getvalue()
+    assert re.search(r"3 read in \d+\.\d s \([\d,]+ a second\)", piped.getvalue())
