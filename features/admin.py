@@ -7,8 +7,7 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.db.models import QuerySet
-from django.http import HttpRequest
-from django.template.response import TemplateResponse
+from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -110,7 +109,7 @@ class AssetAdmin(TenantAdmin[Asset]):
         change: bool = False,
         form_url: str = "",
         obj: Any = None,
-    ) -> TemplateResponse:
+    ) -> HttpResponse:
         if obj is not None and (last := obj.last_reading_at):
             found = overview.portrait(obj, last_reading_at=last)
             context |= {
@@ -121,7 +120,10 @@ class AssetAdmin(TenantAdmin[Asset]):
         if obj is not None:
             context |= {"title": str(obj), "subtitle": None}
             key = {"tenant_id": obj.tenant_id, "asset_id": obj.asset_id}
-            context |= {"latest_readings": list(history.latest_readings(**key, limit=12)), "now": timezone.now()}
+            context |= {
+                "latest_readings": list(history.latest_readings(**key, limit=12)),
+                "now": timezone.now(),
+            }
         return super().render_change_form(request, context, add, change, form_url, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: Asset | None = None) -> bool:

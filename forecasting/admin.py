@@ -37,17 +37,25 @@ class ForecastAdmin(TenantAdmin[Forecast]):
     list_display = [
         "asset_id",
         "forecast_type",
-        "first_target_at",
+        "starts_at",
         "horizon_hours",
         "algorithm",
         "typical_error",
         "held",
         "warning_count",
-        "made_at",
+        "made",
     ]
     list_filter = ["forecast_type", "model_name", "made_at"]
     search_fields = ["asset_id"]
     list_per_page = 50
+
+    @admin.display(description="From (UTC)", ordering="first_target_at")
+    def starts_at(self, forecast: Forecast) -> str:
+        return f"{forecast.first_target_at:%-d %b %Y %H:%M}"
+
+    @admin.display(description="Made (UTC)", ordering="made_at")
+    def made(self, forecast: Forecast) -> str:
+        return f"{forecast.made_at:%-d %b %Y %H:%M}"
 
     @admin.display(description="Typical error")
     def typical_error(self, forecast: Forecast) -> str:
@@ -123,7 +131,7 @@ class ForecastAdmin(TenantAdmin[Forecast]):
         return Asset.objects.all() if who.is_superuser else Asset.objects.for_tenant(who.tenant_id)
 
     def _page(self, request: HttpRequest, name: str, context: dict[str, Any]) -> TemplateResponse:
-        request.current_app = self.admin_site.name  # type: ignore[attr-defined]
+        request.current_app = self.admin_site.name
         return TemplateResponse(
             request,
             f"admin/forecasting/forecast/{name}.html",

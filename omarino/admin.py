@@ -45,7 +45,8 @@ class TenantForm(forms.ModelForm[RowT]):
         return super().clean()
 
     def _get_validation_exclusions(self) -> set[str]:
-        return super()._get_validation_exclusions() - {"tenant_id"}
+        excluded: set[str] = super()._get_validation_exclusions()  # type: ignore[misc]
+        return excluded - {"tenant_id"}
 
 
 class TenantAdmin(admin.ModelAdmin[RowT]):

@@ -105,10 +105,12 @@ class JSONRenderer(BaseRenderer):
         accepted_media_type: str | None = None,
         renderer_context: Mapping[str, Any] | None = None,
     ) -> bytes:
-        response = (renderer_context or {}).get("response")
+        context = renderer_context or {}
+        response = context.get("response")
         if response is not None and response.exception and response.accepted_renderer is self:
             response["Content-Type"] = PROBLEM  # but not when these are the lines inside a browsable page
-        return b"" if data is None else orjson.dumps(data, default=str, option=self.options)
+        indent = orjson.OPT_INDENT_2 if context.get("indent") else 0  # asked for by the browsable page
+        return b"" if data is None else orjson.dumps(data, default=str, option=self.options | indent)
 
 
 class BrowsableRenderer(BrowsableAPIRenderer):
