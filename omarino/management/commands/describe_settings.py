@@ -59,6 +59,24 @@ that people use **and** the one that the probe uses (`127.0.0.1` for the contain
 Every deployment runs `manage.py prepare` once before the new version serves: migrations, static files, the roles.
 Running it again changes nothing.
 
+## In containers
+
+`Dockerfile` makes one image for the web server, the worker, beat and `prepare`: no embedded servers, user 10001, static
+files inside, able to run on a read-only file system. `docker-compose.yml` puts TimescaleDB, a cache, a queue and MinIO
+around it, and asks for every secret; Keycloak stays yours.
+
+```sh
+cp docker/.env.example docker/.env   # and fill it in
+docker compose --env-file docker/.env up --detach --build
+```
+
+Checked so far: the Dockerfile by hadolint, the compose file by its schema and against `docker/.env.example`, the
+processes by starting them from the image's lock under an account without rights, the scripts for database and Redis on
+PostgreSQL 18 and Valkey 9. **Not yet: no image was built and no container started**, as no Docker engine was at hand.
+
+MinIO's images are the last that were published, in September 2025; its project gives out source only since. Any other
+S3 service does: set `MINIO_ENDPOINT_URL` in the compose file and leave `minio` and `bucket` out.
+
 ## Variables
 
 *None* in the column of defaults means unset.
