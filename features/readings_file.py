@@ -146,7 +146,7 @@ class CsvTable:
     def share_read(self) -> float:
         if self._compressed:  # a few blocks ahead of the rows, as Arrow reads ahead
             return 1.0 if self._raw.closed else float(self._raw.tell() / self._bytes)
-        return min(self._blocks_read * BLOCK_BYTES / self._bytes, 1.0)
+        return min(float(self._blocks_read * BLOCK_BYTES / self._bytes), 1.0)
 
     def _stream(self) -> pa.NativeFile:
         self._raw = _open(self._source)  # anew, as a stream over it closes it at its end
