@@ -84,7 +84,9 @@ class Designer:
         yesterday = self.deviation[origins]
         before = self.deviation[origins - 1]
         recent = self.recent[origins]
-        share = (values[origins].sum(axis=1) + 1e-9) / (self.top[origins].sum(axis=1) + 1e-9)
+        share = np.clip(
+            (values[origins].sum(axis=1) + 1e-9) / (self.top[origins].sum(axis=1) + 1e-9), 0.0, 2.0
+        )
         return [
             ("lag_1d_vs_usual", yesterday),
             ("lag_2d_vs_usual", before),
@@ -117,7 +119,26 @@ class Designer:
                 ("last_hour_fading_6h", last * np.exp(-after / 6.0)),
                 ("last_3h_fading_6h", few * np.exp(-after / 6.0)),
             ]
+            clearer = self._clearness_now(origins, 3 * hour) * self.top[origins]
+            columns += [
+                ("share_of_max_last_3h_fading_3h", clearer * np.exp(-after / 3.0)),
+                ("share_of_max_last_3h_fading_10h", clearer * np.exp(-after / 10.0)),
+            ]
         return columns
+
+    def _clearness_now(self, origins: Ints, slots: int) -> Floats:
+        """Share of the recent maximum reached in the last slots, less that of the whole last day.
+
+        The sky of PV: how clear the last hours were. Zero where the maximum says it was night; shape (m, 1).
+        """
+        last, top = self.days.values[origins], self.top[np.maximum(origins - 1, 0)]
+        whole = np.clip((last.sum(axis=1) + 1e-9) / (top.sum(axis=1) + 1e-9), 0.0, 2.0)
+        possible = top[:, -slots:].sum(axis=1)
+        light = possible > 0.1 * top.sum(axis=1) * slots / top.shape[1]
+        now = np.clip(
+            last[:, -slots:].sum(axis=1) / np.where(light & (possible > 0), possible, 1.0), 0.0, 2.0
+        )
+        return np.asarray(np.where(light, now - whole, 0.0))[:, None]
 
     def _holidays(self, day: Ints, lag: int) -> list[tuple[str, Floats]]:
         days = self.days

@@ -10,7 +10,7 @@ from forecasting.forecasters.design import designs_of
 from forecasting.forecasters.gradient_boosting import boosted_points
 from forecasting.forecasters.linear import linear_points
 from forecasting.forecasters.outcome import Points, held_errors, outcome
-from forecasting.forecasters.short_history import MIN_DAYS_TO_LEARN, forecast_short, leaning_on_yesterday
+from forecasting.forecasters.short_history import forecast_short, leaning_on_recent_days, too_short_to_learn
 
 MIN_DAYS_FOR_TREES = 28
 SHARES_OF_TREES = (0.0, 0.15, 0.3, 0.45, 0.6, 0.75)
@@ -23,7 +23,7 @@ class Ensemble:
 
     def forecast(self, problem: Problem, *, seed: int = 0) -> Outcome:
         days = cut_into_days(problem)
-        if days.count < MIN_DAYS_TO_LEARN + WEEK * (-(-days.ahead // WEEK) - 1):
+        if too_short_to_learn(days):
             return forecast_short(problem, days)
         designs, names = designs_of(days)
         points = linear_points(days, designs)
@@ -33,7 +33,7 @@ class Ensemble:
             share = best_share(days, points, boosted)
             points = blend(points, boosted, share)
             algorithm = f"{1 - share:g} linear_v1 + {share:g} lightgbm_v1" if share > 0 else algorithm
-        points, warnings = leaning_on_yesterday(days, points)
+        points, warnings = leaning_on_recent_days(days, points)
         return outcome(
             problem,
             days,

@@ -12,7 +12,7 @@ from forecasting.forecasters.base import Outcome, Problem
 from forecasting.forecasters.days import WEEK, Days, cut_into_days
 from forecasting.forecasters.design import Design, designs_of
 from forecasting.forecasters.outcome import Points, outcome
-from forecasting.forecasters.short_history import MIN_DAYS_TO_LEARN, forecast_short, leaning_on_yesterday
+from forecasting.forecasters.short_history import forecast_short, leaning_on_recent_days, too_short_to_learn
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -141,10 +141,10 @@ class GradientBoosting:
 
     def forecast(self, problem: Problem, *, seed: int = 0) -> Outcome:
         days = cut_into_days(problem)
-        if days.count < MIN_DAYS_TO_LEARN + WEEK * -(-days.ahead // WEEK):
+        if too_short_to_learn(days):
             return forecast_short(problem, days)
         designs, names = designs_of(days)
-        points, warnings = leaning_on_yesterday(days, boosted_points(days, designs, seed))
+        points, warnings = leaning_on_recent_days(days, boosted_points(days, designs, seed))
         return outcome(
             problem,
             days,

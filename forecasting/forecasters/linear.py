@@ -8,18 +8,19 @@ from forecasting.forecasters.base import Outcome, Problem
 from forecasting.forecasters.days import WEEK, Days, cut_into_days
 from forecasting.forecasters.design import Design, designs_of
 from forecasting.forecasters.outcome import Points, outcome
-from forecasting.forecasters.ridge import fit_robust
-from forecasting.forecasters.short_history import MIN_DAYS_TO_LEARN, forecast_short, leaning_on_yesterday
+from forecasting.forecasters.ridge import best_slot_prior, fit_robust
+from forecasting.forecasters.short_history import forecast_short, leaning_on_recent_days, too_short_to_learn
 
 
 def linear_points(days: Days, designs: list[Design]) -> Points:
     """Fit every day of lead; the last origin of each design is the end of the history."""
     n = days.count
     held = np.full((days.ahead, n, days.slots), np.nan)
-    before = held.copy() if n < DAYS_TO_CROSS_FIT else None
+    before = held.copy() if DAYS_TO_ROLL <= n < DAYS_TO_CROSS_FIT else None
     coming = np.empty((days.ahead, days.slots))
+    slot_prior = best_slot_prior(designs[0])
     for lead, design in enumerate(designs, start=1):
-        fit = fit_robust(design, rolling=before is not None)
+        fit = fit_robust(design, slot_prior, rolling=before is not None)
         coming[lead - 1] = design.base[-1] + fit.ahead
         past = design.day < n
         held[lead - 1, design.day[past] - lead] = (design.base + fit.held)[past]
@@ -30,7 +31,9 @@ def linear_points(days: Days, designs: list[Design]) -> Points:
 
 
 # In a history shorter than half a year, weeks on both sides tell of a week what the past alone does not:
-# errors of leaving weeks out are then too small, those of a rolling origin are not.
+# errors of leaving weeks out are then too small, those of a rolling origin are not. Under five weeks there
+# are too few origins to roll over.
+DAYS_TO_ROLL = 35
 DAYS_TO_CROSS_FIT = 183
 
 
@@ -41,10 +44,10 @@ class Linear:
 
     def forecast(self, problem: Problem, *, seed: int = 0) -> Outcome:
         days = cut_into_days(problem)
-        if days.count < MIN_DAYS_TO_LEARN + WEEK * (-(-days.ahead // WEEK) - 1):
+        if too_short_to_learn(days):
             return forecast_short(problem, days)
         designs, names = designs_of(days)
-        points, warnings = leaning_on_yesterday(days, linear_points(days, designs))
+        points, warnings = leaning_on_recent_days(days, linear_points(days, designs))
         return outcome(
             problem,
             days,

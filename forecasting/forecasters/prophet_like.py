@@ -9,7 +9,12 @@ from forecasting.forecasters.base import Outcome, Problem
 from forecasting.forecasters.days import WEEK, Days, cut_into_days
 from forecasting.forecasters.design import HALF_LIFE_DAYS
 from forecasting.forecasters.outcome import Points, outcome
-from forecasting.forecasters.short_history import MIN_DAYS_TO_LEARN, forecast_short, leaning_on_yesterday
+from forecasting.forecasters.short_history import (
+    MIN_DAYS_TO_LEARN,
+    forecast_short,
+    leaning_on_recent_days,
+    too_short_to_learn,
+)
 
 Floats = NDArray[np.float64]
 
@@ -18,6 +23,7 @@ YEARLY_ORDER = 3
 CHANGEPOINT_EVERY_DAYS = 14
 LEVEL_OVER_DAYS = 3  # the trend is anchored to the level of the last days
 BACKTESTS = 40
+LEAST_DAYS = 28  # a trend, a week and weekends of their own are not told apart in less
 
 
 def prophet_like_points(days: Days) -> Points:
@@ -36,7 +42,8 @@ def prophet_like_points(days: Days) -> Points:
     weight = days.seen * 0.5 ** ((n - 1 - np.arange(n))[:, None] / (2 * HALF_LIFE_DAYS))
     weighted = past * weight[..., None]
     held = np.full((ahead, n, slots), np.nan)
-    origins = np.arange(n - 1, max(MIN_DAYS_TO_LEARN - 2, n - 1 - WEEK * BACKTESTS), -WEEK)[::-1]
+    every = WEEK if n > WEEK * BACKTESTS // 2 else 2
+    origins = np.arange(n - 1, max(MIN_DAYS_TO_LEARN - 2, n - 1 - every * BACKTESTS), -every)[::-1]
     gram = np.zeros((penalty.size, penalty.size))
     cross = np.zeros(penalty.size)
     done = 0
@@ -104,9 +111,9 @@ class ProphetLike:
 
     def forecast(self, problem: Problem, *, seed: int = 0) -> Outcome:
         days = cut_into_days(problem)
-        if days.count < MIN_DAYS_TO_LEARN + WEEK:
+        if too_short_to_learn(days, LEAST_DAYS):
             return forecast_short(problem, days)
-        points, warnings = leaning_on_yesterday(days, prophet_like_points(days))
+        points, warnings = leaning_on_recent_days(days, prophet_like_points(days))
         return outcome(
             problem,
             days,

@@ -16,8 +16,9 @@ Ints = NDArray[np.int64]
 FOLDS = 4
 ROLLS = 6
 WEEKS_BEFORE_ROLLING = 2
-POOLED_PRIOR_DAYS = 2.0  # how many days of readings weigh as much as the base alone
-SLOT_PRIOR_DAYS = 150.0  # how many days of readings weigh as much as the pooled coefficients
+POOLED_PRIOR_DAYS = 0.3  # how many days of readings weigh as much as the base alone, in a long history
+POOLED_PRIOR_DAYS_SQUARED = 60.0  # over the days of history: what is added to it in a short one
+SLOT_PRIOR_DAYS = (40.0, 150.0, 600.0)  # how many days of a slot weigh as much as the pooled coefficients
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,22 +37,31 @@ def folds_of(day: Ints, folds: int = FOLDS) -> Ints:
     return (day // 7) % folds
 
 
-def fit_robust(design: Design, *, rolling: bool = False) -> Fit:
+def best_slot_prior(design: Design) -> float:
+    """How far slots should go their own ways: the prior with the least absolute error on weeks held back."""
+    errors = []
+    for prior in SLOT_PRIOR_DAYS:
+        held = fit_ridge(design, prior).held
+        errors.append(float((np.abs(design.target - held) * design.weight).sum()))
+    return SLOT_PRIOR_DAYS[int(np.argmin(errors))]
+
+
+def fit_robust(design: Design, slot_prior: float, *, rolling: bool = False) -> Fit:
     """Ridge twice: the second time errors beyond the usual size weigh less.
 
     The loss is then squared near zero and absolute far from it (Huber, by iteratively reweighted least
     squares), with the held-back errors of the first fit in the weights. Meters have heavy tails.
     """
-    first = fit_ridge(design)
+    first = fit_ridge(design, slot_prior)
     size = np.abs(design.target - first.held)
     usual = float((size * design.weight).sum() / max(design.weight.sum(), 1e-300))
     if usual == 0.0:
         return replace(first, before=first.held)
     reweighted = design.weight * (usual / np.maximum(size, usual))
-    return fit_ridge(replace(design, weight=reweighted), rolling=rolling)
+    return fit_ridge(replace(design, weight=reweighted), slot_prior, rolling=rolling)
 
 
-def fit_ridge(design: Design, *, rolling: bool = False) -> Fit:
+def fit_ridge(design: Design, slot_prior: float, *, rolling: bool = False) -> Fit:
     """Coefficients pooled over the slots, and each slot's own shrunk towards them.
 
     Ridge with a Gaussian prior around the pooled fit (partial pooling; Gelman and Hill 2007, ch. 12):
@@ -64,6 +74,7 @@ def fit_ridge(design: Design, *, rolling: bool = False) -> Fit:
     scale[scale < 1e-12] = np.inf
     x = x / scale
     weighted = np.concatenate((x, design.target.T[..., None]), axis=2) * root[..., None]
+    priors = (POOLED_PRIOR_DAYS + POOLED_PRIOR_DAYS_SQUARED / (m + 1), slot_prior)
     fold = folds_of(design.day)
     grams = np.stack([_gram(weighted[:, fold == k]) for k in range(FOLDS)])
     total = grams.sum(axis=0)
@@ -71,14 +82,14 @@ def fit_ridge(design: Design, *, rolling: bool = False) -> Fit:
     for k in range(FOLDS):
         rows = np.flatnonzero(fold == k)
         if rows.size:
-            coefficients = _solve(total - grams[k])
+            coefficients = _solve(total - grams[k], priors)
             held[rows] = np.matmul(x[:, rows], coefficients[..., None])[..., 0].T
-    coefficients = _solve(total)
-    before = _rolled(x, weighted, design) if rolling else np.full_like(held, np.nan)
+    coefficients = _solve(total, priors)
+    before = _rolled(x, weighted, design, priors) if rolling else np.full_like(held, np.nan)
     return Fit(ahead=(x[:, -1] * coefficients).sum(axis=1), held=held, before=before)
 
 
-def _rolled(x: Floats, weighted: Floats, design: Design) -> Floats:
+def _rolled(x: Floats, weighted: Floats, design: Design, priors: tuple[float, float]) -> Floats:
     """Predictions of each stretch of weeks by a fit on all weeks before it, shape (m, P)."""
     before = np.full(design.base.shape, np.nan)
     week = design.day // 7
@@ -90,7 +101,7 @@ def _rolled(x: Floats, weighted: Floats, design: Design) -> Floats:
         gram += _gram(weighted[:, done:known])
         done = known
         rows = slice(known, int(np.searchsorted(week, end)))
-        coefficients = _solve(gram)
+        coefficients = _solve(gram, priors)
         before[rows] = np.matmul(x[:, rows], coefficients[..., None])[..., 0].T
     return before
 
@@ -99,12 +110,13 @@ def _gram(rows: Floats) -> Floats:
     return np.asarray(np.matmul(rows.transpose(0, 2, 1), rows))
 
 
-def _solve(gram: Floats) -> Floats:
+def _solve(gram: Floats, priors: tuple[float, float]) -> Floats:
     """Coefficients of each slot, shape (P, F), from (P, F + 1, F + 1) products of features and target."""
     a, b = gram[:, :-1, :-1], gram[:, :-1, -1]
     eye = np.eye(b.shape[1])
+    of_all, of_slot = priors
     pooled_a, pooled_b = a.sum(axis=0), b.sum(axis=0)
-    pooled = np.linalg.solve(pooled_a + POOLED_PRIOR_DAYS * a.shape[0] * eye, pooled_b)
+    pooled = np.linalg.solve(pooled_a + of_all * a.shape[0] * eye, pooled_b)
     left = b - a @ pooled
-    own = np.linalg.solve(a + SLOT_PRIOR_DAYS * eye, left[..., None])[..., 0]
+    own = np.linalg.solve(a + of_slot * eye, left[..., None])[..., 0]
     return np.asarray(pooled + own)

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from forecasting.forecasters.base import QUANTILES, Accuracy, Outcome, Problem
 from forecasting.forecasters.days import WEEK, Days
-from forecasting.forecasters.outcome import Points, at_targets
+from forecasting.forecasters.outcome import Points, at_targets, held_errors
 from forecasting.horizon import target_times
 from forecasting.intervals import conformal_quantile, ordered
 from forecasting.metrics import mean_absolute_percentage_error
@@ -16,24 +16,61 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 MIN_DAYS_TO_LEARN = 14
-DAYS_TO_TRUST = 21
+DAYS_TO_TRUST = 28
 _ORIGINS = 96
+_SHARPNESS = 4  # the power of the mean errors in the weights: nearly a choice, where one is clearly better
 _FEW_ERRORS = 20
 
 
-def leaning_on_yesterday(days: Days, points: Points) -> tuple[Points, tuple[str, ...]]:
-    """Blend learned points towards yesterday's values while the history is under three weeks."""
+def too_short_to_learn(days: Days, least: int = MIN_DAYS_TO_LEARN) -> bool:
+    """Whether the longest lead has fewer days to learn from than `least` days leave the first lead."""
+    lag = WEEK * -(-days.ahead // WEEK)
+    return days.count < least + (lag - WEEK) + min(days.ahead, WEEK) - 1
+
+
+def leaning_on_recent_days(days: Days, points: Points) -> tuple[Points, tuple[str, ...]]:
+    """Blend learned points towards yesterday and last week while the history is under three weeks."""
     trust = (days.count - WEEK) / (DAYS_TO_TRUST - WEEK)
     if trust >= 1.0:
         return points, ()
     trust = max(trust, 0.0)
-    n = days.count
-    yesterday = days.values[None, :, :]
-    ahead = trust * points.ahead + (1.0 - trust) * days.values[n - 1]
-    held = trust * points.held + (1.0 - trust) * yesterday
-    before = None if points.before is None else trust * points.before + (1.0 - trust) * yesterday
-    note = f"Only {n} days of history: the forecast leans on yesterday until there are {DAYS_TO_TRUST}."
-    return Points(ahead, held, before), (note,)
+    recent = _recent_points(days)
+    blended = Points(
+        ahead=trust * points.ahead + (1.0 - trust) * recent.ahead,
+        held=trust * points.held + (1.0 - trust) * recent.held,
+        before=None if points.before is None else trust * points.before + (1.0 - trust) * recent.held,
+    )
+    note = f"Only {days.count} days of history: the forecast leans on the last days until there are {DAYS_TO_TRUST}."
+    return blended, (note,)
+
+
+def last_week_points(days: Days) -> Points:
+    """The value of the last same weekday; needs more days than the lag, a week for the first seven days."""
+    n, ahead = days.count, days.ahead
+    held = np.full((ahead, n, days.slots), np.nan)
+    coming = np.empty((ahead, days.slots))
+    for lead in range(1, ahead + 1):
+        lag = WEEK * -(-lead // WEEK)
+        coming[lead - 1] = days.values[n - 1 + lead - lag]
+        origins = np.arange(max(0, lag - lead), n - 1)
+        held[lead - 1, origins] = days.values[origins + lead - lag]
+    return Points(coming, held)
+
+
+def _recent_points(days: Days) -> Points:
+    """Yesterday and last week, weighed by their errors; yesterday where no week was."""
+    week = last_week_points(days)
+    yesterday = np.broadcast_to(days.values, week.held.shape)
+    known = np.isfinite(week.held)
+    errors = [np.abs(held_errors(days, np.where(known, held, np.nan))) for held in (yesterday, week.held)]
+    of_yesterday, of_week = (
+        float(np.nanmean(error)) ** _SHARPNESS if np.isfinite(error).any() else 0.0 for error in errors
+    )
+    share = (of_yesterday + 1e-12) / (of_yesterday + of_week + 2e-12)
+    return Points(
+        ahead=share * week.ahead + (1.0 - share) * days.values[-1],
+        held=np.where(known, share * week.held + (1.0 - share) * yesterday, yesterday),
+    )
 
 
 def forecast_short(problem: Problem, days: Days) -> Outcome:
@@ -47,10 +84,14 @@ def forecast_short(problem: Problem, days: Days) -> Outcome:
     guesses = _guesses(wall, per_day, horizon, np.append(origins, wall.size - 1))
     errors = _errors(days, guesses[:, :-1], origins, horizon)
     with_errors = np.isfinite(errors).any(axis=0)
-    size = np.array([np.nanmean(np.abs(e)) if np.isfinite(e).any() else 0.0 for e in errors])
-    share = 1.0 / (size**2 + 1e-12 + 0.01 * float(size.max()) ** 2)
+    size = np.array([np.nanmean(np.abs(e)) if np.isfinite(e).any() else np.nan for e in errors])
+    size = np.where(
+        np.isfinite(size), size, size[0] if np.isfinite(size[0]) else 0.0
+    )  # untried: as yesterday
+    share = 1.0 / (size**_SHARPNESS + 1e-12 + 1e-3 * float(size.max()) ** _SHARPNESS)
     share /= share.sum()
-    blended = (share[:, None, None] * errors).sum(axis=0)
+    tried = np.isfinite(errors[-1]).any()
+    blended = (share[:, None, None] * errors).sum(axis=0) if tried else errors[0]
     point = (share[:, None] * guesses[:, -1]).sum(axis=0)
     quantiles = point[:, None] + _margins(blended, days, horizon)
     still = _still(days, wall)
@@ -97,7 +138,7 @@ def _guesses(wall: Floats, per_day: int, horizon: int, origins: Ints) -> Floats:
         return wall[origins][None, :, None] + np.zeros(horizon)
     sources = [origins[:, None] + lead - per_day * -(-lead // per_day)]
     week = WEEK * per_day
-    if wall.size > week + per_day:
+    if wall.size >= week:
         back = origins[:, None] + lead - week * -(-lead // week)
         sources.append(np.where(back >= 0, back, sources[0]))
     return np.asarray(wall[np.maximum(np.stack(sources), 0)])

@@ -105,8 +105,8 @@ def test_the_band_covers_about_what_it_says(forecaster: Forecaster) -> None:
 def test_the_accuracy_it_reports_is_the_one_it_then_has(forecaster: Forecaster) -> None:
     values = load(200, seed=5)
 
-    reported = forecaster.forecast(problem(values[: 24 * 150])).accuracy
-    came = rolling_origin(forecaster, problem(values), windows=25).accuracy
+    reported = forecaster.forecast(problem(values[: 24 * 186])).accuracy
+    came = rolling_origin(forecaster, problem(values), windows=14).accuracy
 
     assert reported is not None
     assert reported.mae == pytest.approx(came.mae, rel=0.25)
@@ -291,3 +291,14 @@ def test_a_forecaster_is_found_with_and_without_its_version(name: str) -> None:
 def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
     with pytest.raises(UnknownForecaster, match=r"'arima'. Known are: auto, lightgbm_v1"):
         forecaster_named("arima")
+
+
+@pytest.mark.parametrize("days", [3, 8, 14, 18, 22, 30])
+def test_the_band_of_a_short_history_is_no_line(forecaster: Forecaster, days: int) -> None:
+    inside = []
+    for seed in range(6):
+        values = load(days + 1, seed=seed)
+        q = forecaster.forecast(problem(values[:-24])).quantiles
+        inside.append(np.mean((values[-24:] >= q[:, 0]) & (values[-24:] <= q[:, 2])))
+
+    assert np.mean(inside) >= 0.55  # 80 % wanted, of 144 outcomes from histories that do not show the week
