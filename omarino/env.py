@@ -46,7 +46,7 @@ class Environment:
         if value is None:
             return default
         if choices and value not in choices:
-            self.problems.append(f"{name} must be one of {', '.join(choices)}, not {value!r}.")
+            self.problems.append(f"{name} must be one of {', '.join(choices)}, not {value[:50]!r}.")
             return default
         return value
 
@@ -61,7 +61,9 @@ class Environment:
         if value is None:
             return default
         if not (value.isascii() and value.isdigit() and len(value) < 20 and minimum <= int(value) <= maximum):
-            self.problems.append(f"{name} must be a whole number from {minimum} to {maximum}, not {value!r}.")
+            self.problems.append(
+                f"{name} must be a whole number from {minimum} to {maximum}, not {value[:50]!r}."
+            )
             return default
         return int(value)
 
@@ -76,7 +78,7 @@ class Environment:
         except ValueError:
             number = float("nan")
         if not minimum <= number <= maximum:
-            self.problems.append(f"{name} must be a number from {minimum} to {maximum}, not {value!r}.")
+            self.problems.append(f"{name} must be a number from {minimum} to {maximum}, not {value[:50]!r}.")
             return default
         return number
 
@@ -85,7 +87,7 @@ class Environment:
         if value is None:
             return default
         if value.lower() not in ("true", "false"):
-            self.problems.append(f"{name} must be true or false, not {value!r}.")
+            self.problems.append(f"{name} must be true or false, not {value[:50]!r}.")
             return default
         return value.lower() == "true"
 

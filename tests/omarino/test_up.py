@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import re
@@ -15,6 +16,7 @@ import time
 import urllib.request
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +125,27 @@ def check_all_over(up: Up, family: dict[str, list[psutil.Process]]) -> None:
     assert not (up.folder / "processes.json").exists()
 
 
+def check_the_web_server(port: int, token: str) -> None:
+    """Bodies of unknown length and bodies too large get an answer, whatever the web server does with the rest."""
+    for body, headers, status, code in (
+        (iter([b'{"tenant_id"', b': "demo"}']), {"Transfer-Encoding": "chunked"}, 411, "length_required"),
+        (b" " * 33_600_000, {}, 413, "body_too_large"),
+        (b'{"tenant_id": "demo"}', {}, 422, "validation_failed"),
+    ):
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        with suppress(ConnectionError):  # the answer may come before all of the body is sent
+            connection.request(
+                "POST",
+                "/ai/forecast",
+                body,
+                {"Authorization": f"Bearer {token}", "Content-Type": "application/json", **headers},
+                encode_chunked="Transfer-Encoding" in headers,
+            )
+        answer = connection.getresponse()
+        assert (answer.status, json.load(answer)["code"]) == (status, code)
+        connection.close()
+
+
 @pytest.fixture
 def port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as probe:
@@ -172,6 +195,8 @@ def test_it_comes_up_for_an_ordinary_user_answers_survives_being_killed_and_stop
     states = {name: part["status"] for name, part in first.get("/health/detailed")[1]["dependencies"].items()}
     assert states.pop("timescaledb") in ("healthy", "not_installed")
     assert set(states.values()) == {"healthy"}, states
+
+    check_the_web_server(port, token)
 
     # a second one refuses
     second = Up(folder, port, as_nobody=IS_ROOT)
