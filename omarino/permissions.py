@@ -52,5 +52,9 @@ class MayDetectAnomalies(_HasOneOf):
     roles = frozenset({ANOMALY_ANALYST})
 
 
+class MayPredict(_HasOneOf):
+    roles = ROLES
+
+
 class MayManageModels(_HasOneOf):
     roles = frozenset({MODEL_ADMIN})

@@ -334,6 +334,25 @@ MODEL_CACHE_SIZE = env.integer(
     "MODEL_CACHE_SIZE", default=10, minimum=1, meaning="Models kept loaded in a process"
 )
 MODEL_CACHE_TTL = env.integer("MODEL_CACHE_TTL", default=3600, meaning="Seconds an unused model stays loaded")
+MODEL_CACHE_BYTES = env.integer(
+    "MODEL_CACHE_BYTES",
+    default=1_073_741_824,
+    maximum=2**50,
+    meaning="Memory of the models kept loaded in a process; one larger than that is loaded alone",
+)
+MODEL_MAX_BYTES = env.integer(
+    "MODEL_MAX_BYTES", default=536_870_912, minimum=1, maximum=2**40, meaning="Largest artifact taken"
+)
+MODEL_INSPECTION_SECONDS = env.integer(
+    "MODEL_INSPECTION_SECONDS",
+    default=60,
+    minimum=5,
+    maximum=3600,
+    meaning="Processor time in which an uploaded artifact must open, in a process of its own",
+)
+MODEL_INSPECTION_MEMORY_MB = env.integer(
+    "MODEL_INSPECTION_MEMORY_MB", default=4096, minimum=512, meaning="Address space of that process"
+)
 
 env.group("Tracing")
 
@@ -353,6 +372,7 @@ VARIABLES = tuple(env.variables)  # what `manage.py describe_settings` prints
 INSTALLED_APPS = [
     "omarino",
     "features",
+    "registry",
     "forecasting",
     "django.contrib.admin",
     "django.contrib.auth",

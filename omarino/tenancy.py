@@ -17,11 +17,12 @@ class TenantQuerySet(models.QuerySet[RowT]):
 
 
 class TenantOwned(models.Model):
-    """A row of one tenant. The tenant's id is Keycloak's claim, kept as it is, never parsed."""
+    """A row of one tenant. The tenant's id is Keycloak's claim, kept as it is, never parsed.
+
+    Each model makes `objects` from a `TenantQuerySet` of its own: inherited, it would not know the model's fields.
+    """
 
     tenant_id = models.CharField(max_length=64, editable=False)
-
-    objects = TenantQuerySet.as_manager()
 
     class Meta:
         abstract = True

@@ -27,5 +27,6 @@ urlpatterns = [
     path("redoc", redoc, name="redoc"),
     path("admin/", admin.site.urls),
     path("ai/features/", include("features.urls")),
+    path("ai/models/", include("registry.urls")),
     path("ai/", include("forecasting.urls")),
 ]

@@ -14,6 +14,10 @@ from features.ingest import store_readings, store_weather
 from features.models import Asset
 from forecasting.models import Forecast
 from omarino.authentication import Principal
+from registry import artifacts
+from registry.formats import load
+from registry.formats.base import Portrait
+from registry.models import ModelVersion, RegisteredModel, Stage, Transition
 
 
 def make_forecast_row(owner: Principal, *, p50: list[float] | None = None, **fields: Any) -> Forecast:
@@ -99,3 +103,56 @@ def make_weather(
 def _evenly(count: int, start: datetime, interval_minutes: int) -> tuple[Any, Any]:
     first = (start - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
     return np.arange(1, count + 1), first + np.arange(count, dtype=np.int64) * interval_minutes * 60_000_000
+
+
+def make_version(
+    owner: Principal,
+    *,
+    name: str = "site-load",
+    version: str = "v1.0.0",
+    stage: str = Stage.STAGING,
+    artifact: bytes | None = None,
+    artifact_format: str = "lightgbm",
+    **fields: Any,
+) -> ModelVersion:
+    """A registered version with its files; with the history that its stage implies."""
+    model, _ = RegisteredModel.objects.get_or_create(tenant_id=owner.tenant_id, name=name)
+    row = ModelVersion(
+        tenant_id=owner.tenant_id,
+        model=model,
+        version=version,
+        stage=stage,
+        framework="lightgbm",
+        uploaded_by=owner.username,
+        **fields,
+    )
+    with artifacts.received([artifact or b""]) as upload:
+        if artifact is not None:
+            predictor = load(artifact_format, artifact)
+            count = predictor.feature_count
+            row.format, row.sha256, row.size_bytes = artifact_format, upload.sha256, upload.size_bytes
+            row.feature_names = list(predictor.feature_names) or [f"f{index}" for index in range(count)]
+            row.portrait = Portrait(
+                format=artifact_format,
+                task=predictor.task,
+                feature_count=count,
+                class_labels=list(predictor.class_labels),
+                takes_missing=artifact_format != "skops",
+                additive=predictor.additive,
+            ).as_dict()
+        row.save(force_insert=True)
+        artifacts.store(row, upload if artifact is not None else None)
+    row.refresh_from_db()
+    for before, after in (("", Stage.STAGING), (Stage.STAGING, stage))[: 1 if stage == Stage.STAGING else 2]:
+        Transition.objects.create(
+            tenant_id=owner.tenant_id,
+            model=model,
+            version_id=row.pk,
+            version=version,
+            from_stage=before,
+            to_stage=after,
+            by=owner.subject,
+            by_name=owner.username,
+            metrics=row.metrics,
+        )
+    return row

@@ -1,0 +1,328 @@
+"""What one can do with models: register, complete, promote, approve, set the rules, delete."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime
+from typing import Any
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+
+from omarino.authentication import Principal
+from omarino.errors import NotFound
+from registry import artifacts
+from registry.artifacts import Upload
+from registry.errors import (
+    ArtifactExists,
+    FeaturesMismatch,
+    InProduction,
+    NoProductionVersion,
+    PromotionRefused,
+    StorageUnavailable,
+    TransitionRefused,
+    VersionBusy,
+    VersionExists,
+)
+from registry.formats.base import Portrait
+from registry.models import (
+    ALLOWED,
+    DELETED,
+    Approval,
+    ModelVersion,
+    Reference,
+    RegisteredModel,
+    Stage,
+    Transition,
+)
+from registry.quarantine import open_apart
+
+
+def version_of(*, tenant_id: str, reference: Reference | None) -> ModelVersion:
+    """The version an id names; `latest` is the one in production, else the newest."""
+    if reference is None or reference.tenant_id != tenant_id or not reference.version:
+        raise NotFound()
+    versions = (
+        ModelVersion.objects.for_tenant(tenant_id).select_related("model").filter(model__name=reference.name)
+    )
+    if reference.version not in ("production", "latest"):
+        found = versions.filter(version=reference.version).first()
+    else:
+        found = versions.production().first()
+        if found is None and reference.version == "latest":
+            found = versions.first()
+        if found is None and versions.exists():
+            raise NoProductionVersion(model=f"{tenant_id}:{reference.name}")
+    if found is None:
+        raise NotFound()
+    return found
+
+
+def model_of(*, tenant_id: str, reference: Reference | None) -> RegisteredModel:
+    if reference is None or reference.tenant_id != tenant_id or reference.version:
+        raise NotFound()
+    found = RegisteredModel.objects.for_tenant(tenant_id).filter(name=reference.name).first()
+    if found is None:
+        raise NotFound()
+    return found
+
+
+def register_version(
+    *,
+    tenant_id: str,
+    by: Principal,
+    model_name: str,
+    version: str,
+    metadata: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+    model_type: str = "",
+    stage: str = Stage.STAGING,
+    upload: Upload | None = None,
+) -> ModelVersion:
+    """Register a version with its artifact, or without one that then comes by `attach_artifact`.
+
+    The artifact is opened apart before anything is written. The files are written before the row is committed, and
+    deleted when it is not, so neither stands without the other; after a crash in between `check_artifacts` does it.
+    """
+    label = f"{tenant_id}:{model_name}:{version}"
+    if ModelVersion.objects.for_tenant(tenant_id).named(model_name, version).exists():
+        raise VersionExists(model_id=label)
+    portrait = _inspect(upload) if upload is not None else None
+    row = ModelVersion(
+        tenant_id=tenant_id,
+        version=version,
+        model_type=model_type,
+        framework=metadata["framework"],
+        algorithm=metadata.get("algorithm") or "",
+        metadata=dict(metadata),
+        metrics=dict(metrics),
+        feature_names=_feature_names(metadata.get("feature_names") or [], portrait),
+        uploaded_by=by.username,
+        **_columns_of(upload, portrait),
+    )
+    stored = False
+    try:
+        with transaction.atomic():
+            artifacts.hold(tenant_id, model_name, version)
+            row.model = _model_named(tenant_id, model_name)
+            if row.model.versions.filter(version=version).exists():
+                raise VersionExists(model_id=label)
+            row.save(force_insert=True)
+            _note(row, "", Stage.STAGING, by=by, reason="registered")
+            if stage != Stage.STAGING:
+                _move(row, Stage(stage), by=by, reason="registered")
+            stored = True
+            artifacts.store(row, upload)
+    except BaseException:  # whatever it was, also the end of the process: no file without its row
+        if stored:
+            with suppress(StorageUnavailable):
+                _delete_files(row)
+        raise
+    row.refresh_from_db()
+    return row
+
+
+def attach_artifact(*, tenant_id: str, reference: Reference | None, upload: Upload) -> ModelVersion:
+    """Give a version its artifact. The same bytes again change nothing; others are refused."""
+    row = version_of(tenant_id=tenant_id, reference=reference)
+    if row.sha256 == upload.sha256:
+        return row
+    if row.sha256 or row.stage == Stage.PRODUCTION:
+        raise ArtifactExists(model_id=str(row))
+    portrait = _inspect(upload)
+    changes = {**_columns_of(upload, portrait), "feature_names": _feature_names(row.feature_names, portrait)}
+    try:
+        with transaction.atomic():
+            artifacts.hold(tenant_id, row.model.name, row.version)
+            rows = ModelVersion.objects.for_tenant(tenant_id).filter(pk=row.pk, sha256="")
+            held = rows.exclude(stage=Stage.PRODUCTION).select_for_update(of=("self",)).first()
+            if held is None:
+                raise ArtifactExists(model_id=str(row))
+            for name, value in changes.items():
+                setattr(row, name, value)
+            row.save(update_fields=list(changes))
+            artifacts.store(row, upload)
+    except BaseException:  # no file without its row
+        if row.sha256:
+            with suppress(StorageUnavailable):
+                artifacts.discard(row)
+        raise
+    return row
+
+
+def promote_version(
+    *, tenant_id: str, reference: Reference | None, target_stage: str, by: Principal, reason: str = ""
+) -> tuple[ModelVersion, Transition]:
+    """Move a version to another stage; what was in production is archived by the same transaction.
+
+    Promotions of one model queue on the model's row, so each sees the one before it.
+    """
+    named = version_of(tenant_id=tenant_id, reference=reference)
+    with transaction.atomic():
+        model = RegisteredModel.objects.for_tenant(tenant_id).select_for_update().get(pk=named.model_id)
+        row = model.versions.filter(pk=named.pk).first()
+        if row is None:  # deleted while we waited
+            raise NotFound()
+        row.model = model
+        target = Stage(target_stage)
+        if target not in ALLOWED[Stage(row.stage)]:
+            allowed = ", ".join(ALLOWED[Stage(row.stage)])
+            raise TransitionRefused(model_id=str(row), stage=row.stage, target=target.value, allowed=allowed)
+        return row, _move(row, target, by=by, reason=reason)
+
+
+def approve_version(
+    *, tenant_id: str, reference: Reference | None, by: Principal, reason: str = ""
+) -> ModelVersion:
+    """Say that a version may go to production; saying it twice is saying it once."""
+    row = version_of(tenant_id=tenant_id, reference=reference)
+    Approval.objects.get_or_create(
+        version=row, by=by.subject, defaults={"by_name": by.username, "reason": reason}
+    )
+    return row
+
+
+def set_gates(*, tenant_id: str, reference: Reference | None, gates: Mapping[str, Any]) -> RegisteredModel:
+    """Replace the rules that versions of a model must meet to go to production."""
+    model = model_of(tenant_id=tenant_id, reference=reference)
+    model.gates = dict(gates)
+    model.save(update_fields=["gates"])
+    return model
+
+
+def delete_version(
+    *, tenant_id: str, reference: Reference | None, by: Principal, force: bool = False, reason: str = ""
+) -> tuple[ModelVersion, int]:
+    """Delete a version and its files; its history stays. Gives the number of files deleted."""
+    named = version_of(tenant_id=tenant_id, reference=reference)
+    with transaction.atomic():
+        model = RegisteredModel.objects.for_tenant(tenant_id).select_for_update().get(pk=named.model_id)
+        row = model.versions.filter(pk=named.pk).first()
+        if row is None:
+            raise NotFound()
+        row.model = model
+        if row.stage == Stage.PRODUCTION and not force:
+            raise InProduction(model_id=str(row))
+        _note(row, row.stage, DELETED, by=by, reason=reason)
+        model.versions.filter(pk=row.pk).delete()
+    return row, _delete_files(row)
+
+
+def production_at(*, tenant_id: str, reference: Reference | None, as_of: datetime) -> Transition:
+    """What was in production at that time, by the transition that put it there."""
+    model = model_of(tenant_id=tenant_id, reference=reference)
+    found = model.production_at(as_of)
+    if found is None:
+        raise NoProductionVersion(model=f"{tenant_id}:{model.name} at {as_of:%Y-%m-%d %H:%M:%S} UTC")
+    return found
+
+
+def _move(row: ModelVersion, target: Stage, *, by: Principal, reason: str) -> Transition:
+    """The caller holds the model's row."""
+    before = Stage(row.stage)
+    incumbent = row.model.versions.production().exclude(pk=row.pk).first()
+    replaced = None
+    if target == Stage.PRODUCTION:
+        refused = [
+            finding for finding in row.findings(incumbent, promoted_by=by.subject) if not finding.holds
+        ]
+        if refused:
+            why = " ".join(f"it must be {finding.rule}. {finding.detail}" for finding in refused)
+            findings = [{"rule": finding.rule, "detail": finding.detail} for finding in refused]
+            raise PromotionRefused(model_id=str(row), reason=why, findings=findings)
+        if incumbent is not None:
+            replaced, incumbent.model = incumbent, row.model
+            incumbent.stage = Stage.ARCHIVED
+            incumbent.save(update_fields=["stage"])
+            _note(incumbent, Stage.PRODUCTION, Stage.ARCHIVED, by=by, reason=reason, beside=row)
+    row.stage = target
+    row.save(update_fields=["stage"])
+    return _note(row, before, target, by=by, reason=reason, beside=replaced)
+
+
+def _note(
+    row: ModelVersion,
+    before: str,
+    after: str,
+    *,
+    by: Principal,
+    reason: str,
+    beside: ModelVersion | None = None,
+) -> Transition:
+    noted = Transition(
+        tenant_id=row.tenant_id,
+        model=row.model,
+        version_id=row.pk,
+        version=row.version,
+        from_stage=before,
+        to_stage=after,
+        by=by.subject,
+        by_name=by.username,
+        reason=reason,
+        metrics=row.metrics,
+        incumbent=beside.version if beside else "",
+        incumbent_metrics=beside.metrics if beside else None,
+        sha256=row.sha256,
+    )
+    noted.save(force_insert=True)
+    noted.refresh_from_db(fields=["at"])
+    return noted
+
+
+def _model_named(tenant_id: str, name: str) -> RegisteredModel:
+    """The model's row, made on first use and held, so that its stages do not move meanwhile."""
+    rows = RegisteredModel.objects.for_tenant(tenant_id)
+    if not rows.filter(name=name).exists():
+        try:
+            with transaction.atomic():
+                RegisteredModel(tenant_id=tenant_id, name=name).save(force_insert=True)
+        except IntegrityError:
+            pass  # somebody else was first
+    return rows.select_for_update().get(name=name)
+
+
+def _inspect(upload: Upload) -> Portrait:
+    portrait, _ = open_apart(
+        upload.path,
+        seconds=settings.MODEL_INSPECTION_SECONDS,
+        memory_mb=settings.MODEL_INSPECTION_MEMORY_MB,
+    )
+    return portrait
+
+
+def _columns_of(upload: Upload | None, portrait: Portrait | None) -> dict[str, Any]:
+    if upload is None or portrait is None:
+        return {}
+    return {
+        "format": portrait.format,
+        "sha256": upload.sha256,
+        "size_bytes": upload.size_bytes,
+        "portrait": portrait.as_dict(),
+    }
+
+
+def _feature_names(given: Sequence[str], portrait: Portrait | None) -> list[str]:
+    """In the order of the model's columns: the file's own names, else those given, else f0, f1, ..."""
+    if portrait is None or portrait.feature_count is None:
+        return list(given)
+    own, count = portrait.feature_names, portrait.feature_count
+    if not given:
+        return own or [f"f{index}" for index in range(count)]
+    if len(given) != count:
+        raise FeaturesMismatch(reason=f"it names {len(given)} features, the model has {count}")
+    if own and [name.replace(" ", "_") for name in given] != [name.replace(" ", "_") for name in own]:
+        raise FeaturesMismatch(reason=f"the model's own names are, in this order, {', '.join(own)[:500]}")
+    return list(given)
+
+
+def _delete_files(row: ModelVersion) -> int:
+    """The files of a version that has no row, unless somebody registers it anew at this moment."""
+    try:
+        with transaction.atomic():
+            artifacts.hold(row.tenant_id, row.model.name, row.version)
+            if ModelVersion.objects.for_tenant(row.tenant_id).named(row.model.name, row.version).exists():
+                return 0
+            return artifacts.delete(row.folder)
+    except VersionBusy:
+        return 0

@@ -1,0 +1,108 @@
+"""What every format gives: a predictor over arrays. Arrays in, arrays out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from omarino.errors import HubError
+
+Rows = NDArray[np.float64]  # shape (n, features); NaN is a missing value
+Task = Literal["regression", "classification"]
+MAX_FEATURES = 20_000
+MAX_CLASSES = 1_000
+
+
+class ArtifactRefused(HubError):
+    """The bytes are not a model that may be loaded here."""
+
+    status = 422
+    code = "artifact_refused"
+    title = "Artifact refused"
+    detail = "The artifact was refused: {reason}"
+
+
+class PickleRefused(ArtifactRefused):
+    code = "pickle_refused"
+
+
+class NotAdditive(HubError):
+    status = 422
+    code = "importance_unavailable"
+    title = "Unprocessable content"
+    detail = (
+        "A {format} model gives no additive importance while predicting. Leave includeFeatureImportance out."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """values: shape (n,), numbers or class labels. probabilities: shape (n, classes), or None."""
+
+    values: NDArray[Any]
+    probabilities: NDArray[np.float64] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Contributions:
+    """values: shape (n, features); base: shape (n,). Their sum is the raw score of the predicted output:
+    the value itself, or the log-odds of a class."""
+
+    values: NDArray[np.float64]
+    base: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Portrait:
+    """What was found when an artifact was opened apart. `extra` names what serves it when that is not installed."""
+
+    format: str
+    task: str = ""
+    feature_names: list[str] = field(default_factory=list)  # empty: the file names none
+    feature_count: int | None = None  # None: it could not be opened here
+    class_labels: list[Any] = field(default_factory=list)
+    takes_missing: bool = False
+    additive: bool = False
+    memory_bytes: int = 0  # what it grew the process that opened it
+    extra: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class Predictor(ABC):
+    """A loaded model. `predict` leaves it as it was and may be called by several threads at once."""
+
+    format: str
+    task: Task = "regression"
+    feature_names: tuple[str, ...] = ()
+    feature_count: int
+    class_labels: tuple[Any, ...] = ()
+    additive = False
+
+    @abstractmethod
+    def __init__(self, content: bytes) -> None:
+        """Read the bytes. Raises ArtifactRefused for what is damaged, not fitted or not trusted."""
+
+    @abstractmethod
+    def predict(self, rows: Rows) -> Prediction:
+        """The predictions of rows, shape (n, feature_count), columns in the model's order."""
+
+    def contributions(self, rows: Rows) -> Contributions:
+        """What each feature adds. Raises NotAdditive where the format cannot tell fast."""
+        raise NotAdditive(format=self.format)
+
+
+def of_classes(probabilities: NDArray[np.float64], labels: tuple[Any, ...]) -> Prediction:
+    """The most probable class of each row. `probabilities` has the shape (n, classes)."""
+    return Prediction(np.array(labels)[probabilities.argmax(axis=1)], probabilities)
+
+
+def of_predicted_class(parts: NDArray[np.float64], best: NDArray[np.intp], features: int) -> Contributions:
+    """From (n, classes, features + 1), the last column the base, what explains each row's own class."""
+    chosen = parts[np.arange(best.size), best]
+    return Contributions(chosen[:, :features], chosen[:, features])

@@ -1,0 +1,64 @@
+"""Every artifact is first opened in a process that is thrown away: whatever it does there, it does to that."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from registry.formats.base import ArtifactRefused, PickleRefused, Portrait
+
+ROOT = str(Path(__file__).resolve().parent.parent)
+RUN = "import sys; sys.path.insert(0, sys.argv.pop(1)); from registry.formats.opened_apart import main; main(*sys.argv[1:])"
+START_S = 30.0  # a new process that imports what models need, on a busy machine
+MAX_ANSWER_BYTES = 4_194_304
+AT_ONCE = threading.Semaphore(2)  # of this process: more would only take its memory
+REFUSALS = {refusal.code: refusal for refusal in (ArtifactRefused, PickleRefused)}
+
+
+def open_apart(path: Path, *, seconds: int, memory_mb: int) -> tuple[Portrait, list[str]]:
+    """What the artifact at `path` is, and the limits that held. Raises ArtifactRefused with the reason.
+
+    A new interpreter (nothing of ours is in its memory) with an empty environment, limits of processor time,
+    memory and files, no network and no other programs; the limits that this machine refuses are not in the list.
+    """
+    command = [sys.executable, "-I", "-B", "-c", RUN, ROOT, str(seconds), str(memory_mb)]
+    environment = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "LC_ALL": "C.UTF-8"}
+    with AT_ONCE, path.open("rb") as artifact:
+        try:
+            ended = subprocess.run(
+                command,
+                stdin=artifact,
+                check=False,
+                capture_output=True,
+                env=environment,
+                cwd="/",
+                timeout=seconds + START_S,
+            )
+        except subprocess.TimeoutExpired:
+            raise ArtifactRefused(reason=f"opening it took longer than {seconds} s.") from None
+    if ended.returncode < 0:
+        raise ArtifactRefused(reason=_death(-ended.returncode, seconds))
+    answer = _answer(ended)
+    if "portrait" not in answer:
+        raise REFUSALS[answer["code"]](reason=answer["reason"])
+    return Portrait(**answer["portrait"]), answer["held"]
+
+
+def _answer(ended: subprocess.CompletedProcess[bytes]) -> dict[str, Any]:
+    if ended.returncode != 0 or not ended.stdout or len(ended.stdout) > MAX_ANSWER_BYTES:
+        last = ended.stderr.decode(errors="replace").strip().splitlines()[-1:]
+        raise ArtifactRefused(reason=f"the process that opened it failed ({' '.join(last)[:200]}).")
+    answer: dict[str, Any] = json.loads(ended.stdout)
+    return answer
+
+
+def _death(signum: int, seconds: int) -> str:
+    if signum in (signal.SIGXCPU, signal.SIGKILL):
+        return f"opening it took more than {seconds} s of processor time or more memory than there is."
+    name = signal.Signals(signum).name if signum in set(signal.Signals) else f"signal {signum}"
+    return f"the process that opened it was ended by {name}: the file is damaged or hostile."

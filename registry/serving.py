@@ -1,0 +1,220 @@
+"""From a version to its predictor: loaded on first use in this process, kept by digest, the least used let go."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from operator import itemgetter
+from typing import Any
+
+import numpy as np
+from django.conf import settings
+from numpy.typing import NDArray
+
+from registry import artifacts
+from registry.errors import ArtifactMissing, InputRefused, ModelFailed, RuntimeMissing
+
+# What serves most models is imported when a process starts, not by its first request; extras are not.
+from registry.formats import lightgbm_text as lightgbm_text
+from registry.formats import load
+from registry.formats import skops_file as skops_file
+from registry.formats.base import Contributions, Prediction, Predictor
+from registry.models import ModelVersion
+
+LARGEST_VALUE = 1e15
+NAMED_AT_MOST = 20
+NUMBERS = frozenset({int, float, type(None)})
+FAULTS = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, skops_file.ArtifactRefused)
+
+
+@dataclass(slots=True)
+class Loaded:
+    predictor: Predictor
+    bytes: int
+    used_at: float
+
+
+class PredictorCache:
+    """Predictors by digest, so that a version which was promoted, archived or renamed needs no second load.
+
+    Bounded by number and bytes; what nobody asked for in `ttl_s` goes at the next load. A request keeps the
+    predictor it has, even when the cache lets it go meanwhile.
+    """
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._loading: dict[str, threading.Lock] = {}
+        self._kept: OrderedDict[str, Loaded] = OrderedDict()
+
+    def get(self, version: ModelVersion) -> Predictor:
+        """The predictor of a version with an artifact; two threads that ask at once load it once."""
+        found = self._find(version.sha256)
+        if found is not None:
+            return found
+        with self._lock:
+            loading = self._loading.setdefault(version.sha256, threading.Lock())
+        with loading:
+            found = self._find(version.sha256)
+            if found is not None:
+                return found
+            predictor = load(version.format, artifacts.read(version))
+            size = max(int(version.portrait.get("memory_bytes") or 0), version.size_bytes or 0)
+            self._keep(version.sha256, Loaded(predictor, size, self._clock()))
+        with self._lock:
+            self._loading.pop(version.sha256, None)
+        return predictor
+
+    def clear(self) -> None:
+        with self._lock:
+            self._kept.clear()
+
+    def sizes(self) -> dict[str, int]:
+        """Bytes by digest, the least recently used first."""
+        with self._lock:
+            return {digest: loaded.bytes for digest, loaded in self._kept.items()}
+
+    def _find(self, digest: str) -> Predictor | None:
+        with self._lock:
+            loaded = self._kept.get(digest)
+            if loaded is None:
+                return None
+            loaded.used_at = self._clock()
+            self._kept.move_to_end(digest)
+            return loaded.predictor
+
+    def _keep(self, digest: str, loaded: Loaded) -> None:
+        with self._lock:
+            self._kept[digest] = loaded
+            oldest = self._clock() - settings.MODEL_CACHE_TTL
+            for old in [name for name, kept in self._kept.items() if kept.used_at < oldest]:
+                del self._kept[old]
+            while len(self._kept) > 1 and (
+                len(self._kept) > settings.MODEL_CACHE_SIZE
+                or sum(kept.bytes for kept in self._kept.values()) > settings.MODEL_CACHE_BYTES
+            ):
+                self._kept.popitem(last=False)
+
+
+CACHE = PredictorCache()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a version says of rows, in their order."""
+
+    version: ModelVersion
+    prediction: Prediction
+    contributions: Contributions | None
+
+
+def predict(version: ModelVersion, rows: NDArray[np.float64], *, with_importance: bool = False) -> Answer:
+    """Predict rows whose columns are the version's features in order."""
+    predictor = predictor_of(version)
+    try:
+        prediction = predictor.predict(rows)
+        contributions = predictor.contributions(rows) if with_importance else None
+    except FAULTS as fault:
+        raise ModelFailed(model_id=str(version), reason=str(fault)[:300].rstrip(".")) from fault
+    if prediction.values.dtype.kind == "f" and not np.isfinite(prediction.values).all():
+        raise ModelFailed(model_id=str(version), reason="it answers a number that is not finite")
+    return Answer(version, prediction, contributions)
+
+
+def predictor_of(version: ModelVersion) -> Predictor:
+    if not version.format:
+        raise ArtifactMissing(model_id=str(version))
+    if version.missing_extra:
+        raise RuntimeMissing(model_id=str(version), extra=version.missing_extra)
+    return CACHE.get(version)
+
+
+def rows_of(version: ModelVersion, inputs: Sequence[Mapping[str, Any]]) -> NDArray[np.float64]:
+    """An array of shape (n, features) from objects; raises InputRefused, naming what is missing or unknown."""
+    names = columns_of(version)
+    try:
+        if set(map(len, inputs)) - {len(names)}:
+            raise KeyError
+        take = itemgetter(*names)
+        table = [*map(take, inputs)] if len(names) > 1 else [(take(row),) for row in inputs]
+        if not NUMBERS.issuperset(map(type, chain.from_iterable(table))):
+            raise TypeError
+        return _checked(version, np.array(table, dtype=np.float64), names)
+    except (KeyError, TypeError, OverflowError):
+        raise _explain(inputs, names) from None
+
+
+def rows_of_columns(version: ModelVersion, columns: Mapping[str, Sequence[Any]]) -> NDArray[np.float64]:
+    """The same from `{feature: [value, ...]}`."""
+    names = columns_of(version)
+    problems = _names_problem(set(columns), names)
+    if problems:
+        raise InputRefused(reason=problems, **_names_facts(set(columns), names))
+    lengths = {len(columns[name]) for name in names}
+    if len(lengths) != 1:
+        raise InputRefused(reason="its columns differ in length.")
+    table = np.empty((lengths.pop(), len(names)))
+    for index, name in enumerate(names):
+        if not NUMBERS.issuperset(map(type, columns[name])):
+            raise InputRefused(reason=f"{name} holds something that is no number.")
+        try:
+            table[:, index] = np.array(columns[name], dtype=np.float64)
+        except OverflowError:
+            raise InputRefused(reason=f"{name} holds a number that is too large.") from None
+    return _checked(version, table, names)
+
+
+def columns_of(version: ModelVersion) -> list[str]:
+    """The version's features in the order of its columns. Raises where there is no artifact to ask."""
+    if not version.format:
+        raise ArtifactMissing(model_id=str(version))
+    if version.missing_extra:
+        raise RuntimeMissing(model_id=str(version), extra=version.missing_extra)
+    if version.portrait.get("feature_count") is None:  # it came before its runtime was installed
+        return version.feature_names or [f"f{index}" for index in range(predictor_of(version).feature_count)]
+    return version.feature_names
+
+
+def _checked(version: ModelVersion, table: NDArray[np.float64], names: Sequence[str]) -> NDArray[np.float64]:
+    missing = np.isnan(table)
+    if missing.any() and not version.portrait.get("takes_missing"):
+        row, column = np.argwhere(missing)[0].tolist()
+        raise InputRefused(
+            reason=f"{names[column]} of row {row} is null, and this model takes no missing values."
+        )
+    if (np.abs(table, where=~missing, out=np.zeros_like(table)) > LARGEST_VALUE).any():
+        raise InputRefused(reason="a number is larger than 1e15.")
+    return table
+
+
+def _explain(inputs: Sequence[Mapping[str, Any]], names: Sequence[str]) -> InputRefused:
+    for index, row in enumerate(inputs):
+        if problems := _names_problem(set(row), names):
+            return InputRefused(reason=f"row {index}: {problems}", row=index, **_names_facts(set(row), names))
+        wrong = [name for name in names if type(row[name]) not in NUMBERS]
+        if wrong:
+            listed = ", ".join(wrong[:NAMED_AT_MOST])
+            return InputRefused(reason=f"row {index}: not a number: {listed}.", row=index, not_numbers=wrong)
+    return InputRefused(reason="a number is too large.")
+
+
+def _names_problem(given: set[str], names: Sequence[str]) -> str:
+    facts = _names_facts(given, names)
+    said = [
+        f"{word}: {', '.join(facts[key][:NAMED_AT_MOST])}."
+        for key, word in (("missing_features", "missing"), ("unknown_features", "unknown"))
+        if facts[key]
+    ]
+    return " ".join(said)
+
+
+def _names_facts(given: set[str], names: Sequence[str]) -> dict[str, list[str]]:
+    known = set(names)
+    return {
+        "missing_features": [name for name in names if name not in given],
+        "unknown_features": sorted(given - known),
+    }
