@@ -136,6 +136,10 @@ class Asset(TenantOwned):
             raise ValidationError({"subdivision": f"One of {', '.join(known)}." if known else "Leave empty."})
 
 
+class ReadingQuerySet(TenantQuerySet["Reading"]):
+    """Of one tenant, like every other."""
+
+
 class Reading(TenantOwned):
     """One value of one metric of an asset. A hypertable where the server has TimescaleDB."""
 
@@ -146,6 +150,8 @@ class Reading(TenantOwned):
     value = models.FloatField()  # in the unit of the asset
     quality = models.CharField(max_length=32, null=True)  # noqa: DJ001  NULL: the meter said nothing
     available_at = models.DateTimeField(db_default=Now())  # when this value, not its time, reached us
+
+    objects = ReadingQuerySet.as_manager()
 
     class Meta:
         db_table = "timeseries_data"
@@ -158,6 +164,10 @@ class Reading(TenantOwned):
 
     def __str__(self) -> str:
         return f"{self.asset_id} {self.metric} {self.timestamp:%Y-%m-%d %H:%M}"
+
+
+class WeatherQuerySet(TenantQuerySet["Weather"]):
+    """Of one tenant, like every other."""
 
 
 class Weather(TenantOwned):
@@ -175,6 +185,8 @@ class Weather(TenantOwned):
     precipitation = models.FloatField(null=True)  # mm
     pressure = models.FloatField(null=True)  # hPa
     available_at = models.DateTimeField(db_default=Now())
+
+    objects = WeatherQuerySet.as_manager()
 
     class Meta:
         db_table = "weather_features"

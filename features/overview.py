@@ -143,8 +143,8 @@ def _weeks(times_us: Times, end_us: int, interval: timedelta, count: int) -> lis
 
 def belongings(asset: Asset) -> dict[str, int]:
     """What goes with an asset when it is removed, counted in words."""
-    rows = {"readings": Reading.objects, "times of weather": Weather.objects}
+    tenant_id, asset_id = asset.tenant_id, asset.asset_id
     return {
-        words: found.for_tenant(asset.tenant_id).filter(asset_id=asset.asset_id).count()
-        for words, found in rows.items()
+        "readings": Reading.objects.for_tenant(tenant_id).filter(asset_id=asset_id).count(),
+        "times of weather": Weather.objects.for_tenant(tenant_id).filter(asset_id=asset_id).count(),
     }

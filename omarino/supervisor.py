@@ -145,7 +145,7 @@ class Supervisor:
             for process in left:
                 if process.pid == entry["leader"]:
                     process.send_signal(signal.SIGINT)
-            if not wait_for(lambda left=left: not any(map(_lives, left)), patience_s=SERVER_PATIENCE_S):
+            if not wait_for(partial(_ended, left), patience_s=SERVER_PATIENCE_S):
                 for process in filter(_lives, left):
                     process.kill()
         self._record.unlink(missing_ok=True)
@@ -164,6 +164,10 @@ def _command_of(process: psutil.Process) -> list[str] | None:
     except psutil.Error:
         return None
     return command
+
+
+def _ended(processes: list[psutil.Process]) -> bool:
+    return not any(map(_lives, processes))
 
 
 def _lives(process: psutil.Process) -> bool:
