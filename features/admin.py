@@ -136,6 +136,7 @@ class AssetAdmin(TenantAdmin[Asset]):
         listed, counts, lacking, protected = super().get_deleted_objects(objs, request)
         for asset in objs:
             counts |= overview.belongings(asset)
+            listed.append("Forecasts of it stay, as a record of what was said.")
         return listed, counts, lacking, protected
 
     def delete_model(self, request: HttpRequest, obj: Asset) -> None:

@@ -36,9 +36,9 @@ class ForecastAdmin(TenantAdmin[Forecast]):
     add_roles = MayForecast.roles
     list_display = [
         "asset_id",
-        "forecast_type",
+        "kind",
         "starts_at",
-        "horizon_hours",
+        "hours",
         "algorithm",
         "typical_error",
         "held",
@@ -48,6 +48,14 @@ class ForecastAdmin(TenantAdmin[Forecast]):
     list_filter = ["forecast_type", "model_name", "made_at"]
     search_fields = ["asset_id"]
     list_per_page = 50
+
+    @admin.display(description="Kind", ordering="forecast_type")
+    def kind(self, forecast: Forecast) -> str:
+        return forecast.get_forecast_type_display()
+
+    @admin.display(description="Hours", ordering="horizon_hours")
+    def hours(self, forecast: Forecast) -> int:
+        return forecast.horizon_hours
 
     @admin.display(description="From (UTC)", ordering="first_target_at")
     def starts_at(self, forecast: Forecast) -> str:
@@ -61,7 +69,7 @@ class ForecastAdmin(TenantAdmin[Forecast]):
     def typical_error(self, forecast: Forecast) -> str:
         return f"{quantity(forecast.mae)} {forecast.unit}" if forecast.mae is not None else "–"
 
-    @admin.display(description="Inside the band", ordering="coverage")
+    @admin.display(description="In band", ordering="coverage")
     def held(self, forecast: Forecast) -> str:
         return percent(forecast.coverage)
 

@@ -88,8 +88,8 @@ class SignedInAuthentication(SessionAuthentication):
         if found is None:
             return None
         user = found[0]
-        roles = ROLES if user.is_superuser else frozenset(user.groups.values_list("name", flat=True)) & ROLES
-        principal = Principal(user.subject or f"user:{user.pk}", user.tenant_id, roles, user.get_username())
+        subject = user.subject or f"user:{user.pk}"
+        principal = Principal(subject, user.tenant_id, user.roles, user.get_username())
         if not principal.tenant_id:
             raise AuthenticationFailed("Your account belongs to no tenant. Ask an administrator to set it.")
         check_named_tenant(request, principal)

@@ -28,10 +28,10 @@ def quantity(value: float | None) -> str:
 
 @register.filter
 def percent(share: float | None) -> str:
-    """A share as a percentage.
+    r"""A share as a percentage.
 
     >>> percent(0.8), percent(0.0412), percent(None)
-    ('80 %', '4.1 %', '–')
+    ('80\xa0%', '4.1\xa0%', '–')
     """
     if share is None:
         return "–"

@@ -71,7 +71,7 @@ function draw(figure) {
     {
       ...size(),
       legend: { show: false },
-      cursor: { y: false, drag: { x: true, y: false } },
+      cursor: { y: false, drag: { x: true, y: false }, hover: { prox: 4 } },
       tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), data.zone),
       scales: { y: { range: (u, low, high) => uPlot.rangeNum(low ?? 0, high ?? 1, 0.08, true) } },
       axes: [
