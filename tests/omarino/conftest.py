@@ -32,7 +32,7 @@ def ask(db: None) -> Ask:
     def ask(token: str | None, **headers: str) -> Any:
         client = APIClient(raise_request_exception=False)
         if token is not None:
-            headers["HTTP_AUTHORIZATION"] = f"Bearer {token}"
-        return client.get("/ai/forecasts", **headers)
+            headers["Authorization"] = f"Bearer {token}"
+        return client.get("/ai/forecasts", headers=headers)
 
     return ask

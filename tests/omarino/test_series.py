@@ -68,7 +68,7 @@ def test_what_python_writes_is_read_to_the_microsecond(times: list[datetime]) ->
     assert parse_timestamps_us([time.isoformat() for time in times]).tolist() == expected
 
 
-BAD_TIMES = [
+BAD_TIMES: list[Any] = [
     *("", " ", "now", "today", "NaT", "nan", "null", "tomorrow", "2025-13-01", "2025-06-31", "1735689600"),
     *("2025-01-01T24:00:01Z", "2025-01-01T10:60:00Z", "1969-12-31T23:59:59Z", "2200-01-01T00:00:00Z"),
     *("0001-01-01", "99999-01-01", "2025-01-01T10:00:00 Europe/Berlin", "2025-01-01T10:00:00+99:99"),

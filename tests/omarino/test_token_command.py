@@ -76,7 +76,7 @@ def test_a_service_with_keycloak_does_not_trust_the_development_key(settings: An
 def test_it_carries_the_tenant_and_the_roles(capsys: pytest.CaptureFixture[str]) -> None:
     asking = principal_of(token(capsys, "--tenant", "t-1", "--roles", "ai_user, forecaster"))
 
-    assert (asking.tenant_id, asking.roles) == ("t-1", {"ai_user", "forecaster"})
+    assert (asking.tenant_id, asking.roles) == ("t-1", frozenset({"ai_user", "forecaster"}))
 
 
 def test_all_roles_are_the_default(capsys: pytest.CaptureFixture[str]) -> None:

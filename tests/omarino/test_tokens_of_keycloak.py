@@ -196,21 +196,22 @@ def test_noise_in_the_place_of_a_token_is_a_401(token: str, issuer: Issuer, ask:
 
 @pytest.mark.parametrize("header", ["", "Bearer", "Bearer ", "Basic YTpi", "Token x", "bearer\tx"])
 def test_without_a_bearer_token_the_answer_says_so(header: str, issuer: Issuer, ask: Ask) -> None:
-    response = ask(None, HTTP_AUTHORIZATION=header)
+    response = ask(None, Authorization=header)
 
     assert response.status_code == 401
     assert response.headers["WWW-Authenticate"].startswith("Bearer")
 
 
 def test_odd_roles_are_no_roles(issuer: Issuer, ask: Ask) -> None:
-    for access in (
+    odd: list[Any] = [
         None,
         [],
         "ai_user",
         {"roles": "ai_user"},
         {"roles": {"ai_user": 1}},
         {"roles": [1, None]},
-    ):
+    ]
+    for access in odd:
         assert principal_of(issuer.token(realm_access=access)).roles == frozenset()
 
 

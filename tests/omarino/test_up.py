@@ -41,6 +41,7 @@ class Up:
         self.folder, self.port, self.said = folder, port, ""
         kept = {"PATH": os.environ["PATH"], "HOME": str(folder)}
         own = {"DATA_DIR": str(folder), "STATIC_ROOT": str(folder / "static"), "PORT": str(port)}
+        own |= {"WEB_PROCESSES": "1", "WORKER_PROCESSES": "1"}
         self.process = subprocess.Popen(
             [*(AS_NOBODY if as_nobody else []), sys.executable, str(settings.BASE_DIR / "manage.py"), "up"],
             env={**kept, **own, "PYTHONUNBUFFERED": "1", **variables},
@@ -240,7 +241,7 @@ def test_with_servers_of_its_own_choice_it_starts_none_and_ends_with_ctrl_c(fold
     )
     name = f"up_{uuid.uuid4().hex}"
     with psycopg.connect(given, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")  # type: ignore[call-overload]
+        connection.execute(f"CREATE DATABASE {name}")
     cache = settings.CELERY_BROKER_URL.rpartition("/")[0].removeprefix("redis://:")
     password, _, address = cache.rpartition("@")
     host, _, redis_port = address.rpartition(":")
@@ -249,6 +250,7 @@ def test_with_servers_of_its_own_choice_it_starts_none_and_ends_with_ctrl_c(fold
             folder,
             port,
             ENVIRONMENT="staging",
+            STATIC_ROOT=str(settings.STATIC_ROOT),  # collected for this run already
             BEHIND_TLS_PROXY="false",
             HOST="127.0.0.1",
             SECRET_KEY="k" * 50,
@@ -265,7 +267,7 @@ def test_with_servers_of_its_own_choice_it_starts_none_and_ends_with_ctrl_c(fold
         code = up.ended()
     finally:
         with psycopg.connect(given, autocommit=True) as connection:
-            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")  # type: ignore[call-overload]
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
     assert (code, environment) == (0, "staging")
     assert "Traceback" not in up.said

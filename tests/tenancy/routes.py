@@ -6,39 +6,49 @@ A new route is walked at once. If it has an id, or takes a body, its row or its 
 
 from __future__ import annotations
 
+import re
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from rest_framework.views import APIView
 
 from omarino.authentication import Principal
-from tests.factories import make_asset, make_forecast_row
+from registry.models import ModelVersion, Stage
+from tests.factories import make_asset, make_forecast_row, make_version
+from tests.registry.models_made import lightgbm_text
 
 VERBS = ("get", "post", "put", "patch", "delete")
+WRITING = ("post", "put", "patch")
 
 
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """How to make a row of somebody's, and what its route calls it; and the name of a row that is not there."""
+def model_id(owner: Principal, *, stage: str = Stage.STAGING) -> dict[str, Any]:
+    """The owner's one version, whichever routes ask for it."""
+    row = ModelVersion.objects.for_tenant(owner.tenant_id).first() or make_version(
+        owner, artifact=lightgbm_text(), stage=stage
+    )
+    ModelVersion.objects.filter(pk=row.pk).update(stage=stage)
+    return {"model_id": str(row)}
 
-    make: Callable[[Principal], dict[str, Any]]
-    unknown: Callable[[], dict[str, Any]]
+
+def model_name(owner: Principal) -> dict[str, Any]:
+    return {"model_id": model_id(owner, stage=Stage.PRODUCTION)["model_id"].rpartition(":")[0]}
 
 
-# by the name of the route
+# by the name of the route: makes a row of somebody's and gives what stands for it in the address
 
-ROWS: dict[str, Rows] = {
-    "forecast": Rows(
-        make=lambda owner: {"pk": make_forecast_row(owner).pk}, unknown=lambda: {"pk": uuid.uuid4()}
+ROWS: dict[str, Callable[[Principal], dict[str, Any]]] = {
+    "forecast": lambda owner: {"pk": make_forecast_row(owner).pk},
+    "asset": lambda owner: {"asset_id": make_asset(owner, asset_id="meter-of-the-owner").asset_id},
+    **dict.fromkeys(
+        ("model-version", "model-artifact", "promote-model", "approve-model", "predict", "batch-predict"), model_id
     ),
-    "asset": Rows(
-        make=lambda owner: {"asset_id": make_asset(owner, asset_id="meter-of-the-owner").asset_id},
-        unknown=lambda: {"asset_id": "no-such-meter"},
-    ),
+    **dict.fromkeys(("model-gates", "model-production"), model_name),
 }
+FEATURES = {"a": 1, "b": 2, "c": 3, "d": 4}
 
 DAY = [
     {"timestamp": f"2025-01-{day:02}T{hour:02}:00:00Z", "value": hour}
@@ -46,7 +56,9 @@ DAY = [
     for hour in range(24)
 ]
 
-BODIES: dict[tuple[str, str], dict[str, Any]] = {
+# by the name of the route and its verb: a body that is served, but for the tenant
+
+BODIES: dict[tuple[str, str], dict[str, Any] | Callable[[], bytes]] = {
     ("make-forecast", "post"): {"asset_id": "meter", "forecast_type": "load", "historical_data": DAY},
     ("store-readings", "post"): {"asset_id": "meter", "readings": DAY},
     ("store-weather", "post"): {
@@ -54,6 +66,17 @@ BODIES: dict[tuple[str, str], dict[str, Any]] = {
         "readings": [{"timestamp": "2025-01-01T00:00:00Z", "temperature": 3.5}],
     },
     ("asset", "patch"): {"kind": "generation"},
+    ("register-model", "post"): {
+        "model_name": "other-load",
+        "version": "v1.0.0",
+        "metadata": {"framework": "lightgbm"},
+    },
+    ("model-artifact", "put"): lightgbm_text,
+    ("promote-model", "put"): {"target_stage": "archived"},
+    ("approve-model", "post"): {},
+    ("model-gates", "put"): {"required_metrics": ["mae"]},
+    ("predict", "post"): {"input": FEATURES},
+    ("batch-predict", "post"): {"inputs": [FEATURES]},
 }
 
 
@@ -73,13 +96,28 @@ class Route:
     def has_an_id(self) -> bool:
         return "<" in self.path
 
-    def url(self, **names: Any) -> str:
-        if self.has_an_id and not names:
-            names = ROWS[self.name].unknown()
-        return reverse(self.name, kwargs=names)
+    @property
+    def is_known(self) -> bool:
+        """Whether a row and a body are told above, where it wants them."""
+        has_body = self.verb not in WRITING or (self.name, self.verb) in BODIES
+        return has_body and (not self.has_an_id or self.name in ROWS)
 
-    def body(self, tenant_id: str) -> dict[str, Any] | None:
+    def url(self, names: Mapping[str, Any] | None = None) -> str:
+        """Its address with these names; without any, that of a row that is not there."""
+        wanted = re.findall(r"<(?:(\w+):)?(\w+)>", self.path)
+        nothing = {name: uuid.uuid4() if kind == "uuid" else "no-such-row" for kind, name in wanted}
+        return reverse(self.name, kwargs={**nothing, **(names or {})})
+
+    def roles(self) -> list[frozenset[str]]:
+        """Of each permission it asks for, the roles of which one is needed."""
+        view = self.view()
+        view.request = SimpleNamespace(method=self.verb.upper())
+        return [getattr(permission, "roles", frozenset()) for permission in view.get_permissions()]
+
+    def body(self, tenant_id: str) -> dict[str, Any] | bytes | None:
         told = BODIES.get((self.name, self.verb))
+        if callable(told):
+            return told()
         return None if told is None else {"tenant_id": tenant_id, **told}
 
 
@@ -110,5 +148,9 @@ def private_routes() -> list[Route]:
     return [route for route in every_route() if route.path not in PUBLIC]
 
 
+def known_routes() -> list[Route]:
+    return [route for route in private_routes() if route.is_known]
+
+
 def routes_with_an_id() -> list[Route]:
-    return [route for route in private_routes() if route.has_an_id]
+    return [route for route in known_routes() if route.has_an_id]
