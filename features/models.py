@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import Self
 from zoneinfo import available_timezones
@@ -31,6 +32,9 @@ WEATHER_COLUMNS = (
 validate_asset_id = RegexValidator(
     r"\A[A-Za-z0-9][A-Za-z0-9._:-]{0,127}\Z",
     "At most 128 letters, digits or . _ : -, beginning with a letter or digit.",
+)
+ADDS_UP = re.compile(
+    r"([kMGT]?Wh|[kMGT]?varh|[kMGT]?VAh|[kMGT]?J|m3|m³|Nm3|l|therms?|BTU|kBTU)", re.IGNORECASE
 )
 METRIC_PATTERN = r"\A[A-Za-z0-9][A-Za-z0-9._:-]{0,63}\Z"
 
@@ -125,6 +129,11 @@ class Asset(TenantOwned):
         except ValidationError as fault:
             wrong = (f"{name}: {' '.join(texts)}" for name, texts in fault.message_dict.items())
             raise AssetInvalid(reason=" ".join(wrong)) from fault
+
+    @property
+    def adds_up(self) -> bool:
+        """Whether readings add up over time, as energy and volume do and power and price do not."""
+        return bool(ADDS_UP.fullmatch(self.unit.strip()))
 
     def clean(self) -> None:
         if not self.subdivision:

@@ -44,7 +44,9 @@ def make_forecast(
     asset = Asset.objects.for_tenant(tenant_id).filter(asset_id=asset_id).first()
     is_stored = historical_data is None
     points = historical_data or _stored(tenant_id, asset_id, interval_minutes, as_of)
-    series, series_warnings = regular_series(points.times_us, points.values, interval_minutes)
+    series, series_warnings = regular_series(
+        points.times_us, points.values, interval_minutes, adds_up=asset is not None and asset.adds_up
+    )
     steps = -(-horizon_hours * 60 // interval_minutes)
     covariates, covariate_warnings = known_beside(
         tenant_id=tenant_id, asset_id=asset_id, series=series, steps=steps, as_of=as_of, given=features or {}

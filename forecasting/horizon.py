@@ -23,19 +23,22 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
-def regular_series(times: Ints, values: Floats, interval_minutes: int) -> tuple[Series, tuple[str, ...]]:
+def regular_series(
+    times: Ints, values: Floats, interval_minutes: int, *, adds_up: bool = False
+) -> tuple[Series, tuple[str, ...]]:
     """Put raw readings on a regular grid that ends with the last reading.
 
     Args:
         times: epoch microseconds, UTC, shape (n,); in any order, with duplicates and gaps.
         values: shape (n,), in the unit of the series. A NaN or infinite value is no reading.
         interval_minutes: distance of two points of the grid, 15..1440.
+        adds_up: whether values add up over time, as energy (kWh) does and power (kW) does not.
 
     Returns:
         The series (NaN where there is no reading) and warnings in plain language. Readings finer than
-        the interval are averaged into it, as is right for power; the last interval then ends with the
-        last reading, so that none is half full. Coarser readings are interpolated. Readings that keep
-        their own phase (seven minutes past) keep it.
+        the interval are averaged into it, or summed when they add up; the last interval then ends with
+        the last reading, so that none is half full. Coarser readings are interpolated, or shared out.
+        Readings that keep their own phase (seven minutes past) keep it.
 
     Raises:
         SeriesTooShort: fewer than two readings at different times.
@@ -54,8 +57,8 @@ def regular_series(times: Ints, values: Floats, interval_minutes: int) -> tuple[
     if native <= 0.75 * step:
         cells, last = _bins_ending_with_the_last_reading(known, step, round(native))
         warnings.append(
-            f"Readings come every {native / _US_PER_MINUTE:g} minutes and were averaged over "
-            f"{interval_minutes} minutes."
+            f"Readings come every {native / _US_PER_MINUTE:g} minutes and were "
+            f"{'summed' if adds_up else 'averaged'} over {interval_minutes} minutes."
         )
     else:
         last = int(known[-1])
@@ -69,8 +72,10 @@ def regular_series(times: Ints, values: Floats, interval_minutes: int) -> tuple[
         grid = _interpolated(known, readings, last - step * np.arange(length - 1, -1, -1), native)
         warnings.append(
             f"Readings come every {native / _US_PER_MINUTE:g} minutes; values every {interval_minutes} "
-            "minutes between them are interpolated."
+            f"minutes between them are {'shared out' if adds_up else 'interpolated'}."
         )
+    if adds_up and not 0.75 * step < native <= 1.5 * step:
+        grid *= step / native  # the mean of a part, times the parts: a missing part is taken as the others
     first = int(np.argmax(np.isfinite(grid)))
     grid = grid[first:]
     warnings.extend(_gap_warning(grid, interval_minutes))

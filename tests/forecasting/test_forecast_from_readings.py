@@ -194,3 +194,10 @@ def test_readings_of_today_need_no_warning_about_age(client: APIClient) -> None:
     store(client, weekly_load(28, start=today - timedelta(days=28)))
 
     assert not any("days old" in warning for warning in forecast(client)["metadata"]["warnings"])
+
+
+def test_hours_of_energy_are_shared_out_to_quarter_hours(client: APIClient) -> None:
+    flat = [{**point, "value": 2.0} for point in weekly_load(28)]
+    store(client, flat, unit="kWh")
+
+    assert medians(forecast(client, interval_minutes=15)) == pytest.approx(0.5)
