@@ -13,7 +13,11 @@ import tomllib
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
-EXTRAS = {"production.txt": [], "run.txt": ["embedded"], "dev.txt": ["embedded", "xgboost", "onnx", "test", "dev"]}
+EXTRAS = {
+    "production.txt": [],
+    "run.txt": ["embedded"],
+    "dev.txt": ["embedded", "xgboost", "onnx", "test", "dev"],
+}
 STAMP = "# Made by `make lock`; stamp "
 
 

@@ -13,7 +13,9 @@ _folder = Path(tempfile.mkdtemp(prefix="hub-tests-"))
 atexit.register(shutil.rmtree, _folder, ignore_errors=True)
 os.environ.setdefault("DATA_DIR", str(_folder))
 os.environ.setdefault("STATIC_ROOT", str(_folder / "static"))
-Path(os.environ["STATIC_ROOT"]).mkdir(parents=True, exist_ok=True)  # WhiteNoise looks when wsgi.py is imported
+Path(os.environ["STATIC_ROOT"]).mkdir(
+    parents=True, exist_ok=True
+)  # WhiteNoise looks when wsgi.py is imported
 
 from omarino import embedded  # noqa: E402
 
