@@ -15,9 +15,7 @@ from django.template.response import TemplateResponse
 from django.utils import timezone
 
 from features.models import Asset
-from forecasting.actions import make_forecast
 from forecasting.charts import fan_chart, in_words
-from forecasting.forms import ForecastForm
 from forecasting.models import Forecast, ForecastQuerySet
 from omarino.admin import TenantAdmin, person
 from omarino.errors import HubError
@@ -84,6 +82,10 @@ class ForecastAdmin(TenantAdmin[Forecast]):
         self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         """Not a row to fill in: what is asked for, and the forecast is computed."""
+        # Every command and worker finds these pages at its start; only this one needs what fits models.
+        from forecasting.actions import make_forecast
+        from forecasting.forms import ForecastForm
+
         if not self.has_add_permission(request):
             raise PermissionDenied
         form = ForecastForm(

@@ -9,3 +9,5 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "omarino.settings")
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
 application = get_wsgi_application()
+
+import omarino.urls  # noqa: E402, F401  every view now, and not within somebody's first request
