@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from features import history
+from features.history import Times, Values
 from features.models import Asset
 from features.overview import interval_of, line
 from forecasting.models import Forecast, HistorySource
@@ -42,13 +43,28 @@ def fan_chart(forecast: Forecast, asset: Asset | None) -> dict[str, Any]:
         start=start - PAST,
         before=steps[-1].timestamp + timedelta(minutes=forecast.interval_minutes),
     )
-    interval = interval_of(asset, times)
+    times, values = _in_steps(times, values, forecast, asset)
+    interval = max(timedelta(minutes=forecast.interval_minutes), interval_of(asset, times))
     came_later = times >= int(start.timestamp()) * 1_000_000
     if (~came_later).any():
         chart["readings"] = line(times[~came_later], values[~came_later], interval)
     if came_later.any():
         chart["outcome"] = line(times[came_later], values[came_later], interval)
     return chart
+
+
+def _in_steps(times: Times, values: Values, forecast: Forecast, asset: Asset) -> tuple[Times, Values]:
+    """Readings in the steps of the forecast, else two half-hours of 2 kWh would lie below an hour of 4."""
+    if times.size < 2:
+        return times, values
+    native = interval_of(asset, times) // timedelta(microseconds=1)
+    step = forecast.interval_minutes * 60_000_000
+    parts = step / native if asset.adds_up else 1.0
+    if step < 1.5 * native:
+        return times, values * parts
+    start = int(forecast.first_target_at.timestamp()) * 1_000_000
+    cells, member, counts = np.unique((times - start) // step, return_inverse=True, return_counts=True)
+    return start + cells * step, np.bincount(member, weights=values) / counts * parts
 
 
 def in_words(chart: dict[str, Any], forecast: Forecast) -> str:
