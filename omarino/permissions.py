@@ -58,3 +58,14 @@ class MayPredict(_HasOneOf):
 
 class MayManageModels(_HasOneOf):
     roles = frozenset({MODEL_ADMIN})
+
+
+class PermissionsByVerb:
+    """For a view whose verbs need different roles: those named here, the rest as `permission_classes` says."""
+
+    verb_permissions: ClassVar[dict[str, list[type[BasePermission]]]] = {}
+
+    def get_permissions(self) -> list[BasePermission]:
+        verb = getattr(self, "request").method.lower()  # noqa: B009  a mixin: the view has it
+        named = self.verb_permissions.get(verb, getattr(self, "permission_classes"))  # noqa: B009
+        return [permission() for permission in named]

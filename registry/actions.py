@@ -222,7 +222,7 @@ def _move(row: ModelVersion, target: Stage, *, by: Principal, reason: str) -> Tr
     """The caller holds the model's row."""
     before = Stage(row.stage)
     incumbent = row.model.versions.production().exclude(pk=row.pk).first()
-    replaced = None
+    replaced = archived_at = None
     if target == Stage.PRODUCTION:
         refused = [
             finding for finding in row.findings(incumbent, promoted_by=by.subject) if not finding.holds
@@ -235,10 +235,11 @@ def _move(row: ModelVersion, target: Stage, *, by: Principal, reason: str) -> Tr
             replaced, incumbent.model = incumbent, row.model
             incumbent.stage = Stage.ARCHIVED
             incumbent.save(update_fields=["stage"])
-            _note(incumbent, Stage.PRODUCTION, Stage.ARCHIVED, by=by, reason=reason, beside=row)
+            left = _note(incumbent, Stage.PRODUCTION, Stage.ARCHIVED, by=by, reason=reason, beside=row)
+            archived_at = left.at  # the same moment for both, so that at no time nothing was in production
     row.stage = target
     row.save(update_fields=["stage"])
-    return _note(row, before, target, by=by, reason=reason, beside=replaced)
+    return _note(row, before, target, by=by, reason=reason, beside=replaced, at=archived_at)
 
 
 def _note(
@@ -249,6 +250,7 @@ def _note(
     by: Principal,
     reason: str,
     beside: ModelVersion | None = None,
+    at: datetime | None = None,
 ) -> Transition:
     noted = Transition(
         tenant_id=row.tenant_id,
@@ -264,6 +266,7 @@ def _note(
         incumbent=beside.version if beside else "",
         incumbent_metrics=beside.metrics if beside else None,
         sha256=row.sha256,
+        **({} if at is None else {"at": at}),
     )
     noted.save(force_insert=True)
     noted.refresh_from_db(fields=["at"])

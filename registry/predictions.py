@@ -35,7 +35,7 @@ class PredictView(APIView):
         request=PredictRequestSerializer, responses=PredictedSerializer, tags=TAGS, operation_id="predict"
     )
     def post(self, request: Request, model_id: str) -> Response:
-        asked = PredictRequestSerializer(data=request.data)
+        asked = PredictRequestSerializer(data=request.data, context={"request": request})
         asked.is_valid(raise_exception=True)
         said = asked.validated_data
         version = version_of(tenant_id=principal(request).tenant_id, reference=Reference.parse(model_id))
@@ -58,7 +58,7 @@ class BatchPredictView(APIView):
         operation_id="batch_predict",
     )
     def post(self, request: Request, model_id: str) -> Response:
-        asked = BatchRequestSerializer(data=request.data)
+        asked = BatchRequestSerializer(data=request.data, context={"request": request})
         asked.is_valid(raise_exception=True)
         said = asked.validated_data
         version = version_of(tenant_id=principal(request).tenant_id, reference=Reference.parse(model_id))

@@ -299,6 +299,7 @@ class ListFilterSerializer(serializers.Serializer[Any]):
 
 
 class PromoteRequestSerializer(serializers.Serializer[Any]):
+    tenant_id = TenantField(required=False)
     target_stage = serializers.ChoiceField(choices=Stage.choices)
     reason = serializers.CharField(required=False, allow_blank=True, allow_null=True, max_length=2000)
 
@@ -325,6 +326,7 @@ class DeletedSerializer(serializers.Serializer[Any]):
 
 
 class ReasonSerializer(serializers.Serializer[Any]):
+    tenant_id = TenantField(required=False)
     reason = serializers.CharField(required=False, allow_blank=True, max_length=2000, default="")
 
 
@@ -349,6 +351,10 @@ class GatesSerializer(serializers.Serializer[Any]):
     two_person = serializers.BooleanField(
         default=False, help_text="Somebody else than who promotes must have approved the version."
     )
+
+
+class GatesRequestSerializer(GatesSerializer):
+    tenant_id = TenantField(required=False)
 
 
 class OptionsSerializer(serializers.Serializer[Any]):
@@ -389,6 +395,7 @@ class ColumnsField(serializers.Field[dict[str, list[Any]], Any, Any, Any]):
 
 
 class PredictRequestSerializer(serializers.Serializer[Any]):
+    tenant_id = TenantField(required=False)
     input = RowField()
     options = OptionsSerializer(required=False)
 
@@ -396,6 +403,7 @@ class PredictRequestSerializer(serializers.Serializer[Any]):
 class BatchRequestSerializer(serializers.Serializer[Any]):
     """Rows, or the same by column."""
 
+    tenant_id = TenantField(required=False)
     inputs = RowsField(required=False)
     columns = ColumnsField(required=False)
     options = OptionsSerializer(required=False)
@@ -451,6 +459,11 @@ def as_single(answer: Answer, *, with_confidence: bool) -> dict[str, Any]:
             else value and value[0]
         )
     return single
+
+
+def without_tenant(said: dict[str, Any]) -> dict[str, Any]:
+    """What was asked for; the tenant was checked, and is the token's."""
+    return {name: value for name, value in said.items() if name != "tenant_id"}
 
 
 def utc(moment: datetime) -> datetime:

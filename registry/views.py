@@ -19,7 +19,7 @@ from rest_framework.views import APIView
 
 from omarino.authentication import principal
 from omarino.errors import MalformedBody
-from omarino.permissions import MayManageModels, MayRead
+from omarino.permissions import MayManageModels, MayRead, PermissionsByVerb
 from registry import actions, artifacts
 from registry.errors import ArtifactMissing
 from registry.models import ModelVersion, Reference
@@ -28,6 +28,7 @@ from registry.serializers import (
     AsOfSerializer,
     DeletedSerializer,
     DeleteQuerySerializer,
+    GatesRequestSerializer,
     GatesSerializer,
     ListFilterSerializer,
     PromotedSerializer,
@@ -39,6 +40,7 @@ from registry.serializers import (
     VersionSerializer,
     VersionSummarySerializer,
     utc,
+    without_tenant,
 )
 
 TAGS = ["models"]
@@ -47,7 +49,7 @@ TAGS = ["models"]
 class BytesParser(BaseParser):
     """The body as a stream: it is read as it comes and never held whole."""
 
-    media_type = "application/octet-stream"
+    media_type = "*/*"  # what a client calls it says nothing: the content decides
 
     def parse(
         self, stream: Any, media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
@@ -88,11 +90,11 @@ class RegisterView(APIView):
         return Response(RegisteredSerializer(version).data, status=201)
 
 
-class VersionView(APIView):
+class VersionView(PermissionsByVerb, APIView):
     """One version, by its exact id or as `production` or `latest`."""
 
-    def get_permissions(self) -> Any:
-        return [MayManageModels() if self.request.method == "DELETE" else MayRead()]
+    permission_classes = [MayRead]
+    verb_permissions = {"delete": [MayManageModels]}
 
     @extend_schema(
         parameters=[AsOfSerializer], responses=VersionSerializer, tags=TAGS, operation_id="get_model_version"
@@ -122,13 +124,12 @@ class VersionView(APIView):
         )
 
 
-class ArtifactView(APIView):
+class ArtifactView(PermissionsByVerb, APIView):
     """The artifact of a version: send it once, as it is; fetch it as often as you like."""
 
+    permission_classes = [MayRead]
+    verb_permissions = {"put": [MayManageModels]}
     parser_classes = [BytesParser]
-
-    def get_permissions(self) -> Any:
-        return [MayRead() if self.request.method == "GET" else MayManageModels()]
 
     @extend_schema(
         responses={(200, "application/octet-stream"): OpenApiTypes.BINARY},
@@ -174,7 +175,7 @@ class PromoteView(APIView):
         operation_id="promote_model",
     )
     def put(self, request: Request, model_id: str) -> Response:
-        asked = PromoteRequestSerializer(data=request.data)
+        asked = PromoteRequestSerializer(data=request.data, context={"request": request})
         asked.is_valid(raise_exception=True)
         who, said = principal(request), asked.validated_data
         version, noted = actions.promote_version(
@@ -207,21 +208,24 @@ class ApproveView(APIView):
         request=ReasonSerializer, responses=ApprovedSerializer, tags=TAGS, operation_id="approve_model"
     )
     def post(self, request: Request, model_id: str) -> Response:
-        asked = ReasonSerializer(data=request.data)
+        asked = ReasonSerializer(data=request.data, context={"request": request})
         asked.is_valid(raise_exception=True)
         who = principal(request)
         version = actions.approve_version(
-            tenant_id=who.tenant_id, reference=Reference.parse(model_id), by=who, **asked.validated_data
+            tenant_id=who.tenant_id,
+            reference=Reference.parse(model_id),
+            by=who,
+            **without_tenant(asked.validated_data),
         )
         names = list(version.approvals.values_list("by_name", flat=True))
         return Response({"model_id": str(version), "approved_by": names})
 
 
-class GatesView(APIView):
+class GatesView(PermissionsByVerb, APIView):
     """The rules that a model's versions must meet to go to production: `{tenant}:{model}`."""
 
-    def get_permissions(self) -> Any:
-        return [MayRead() if self.request.method == "GET" else MayManageModels()]
+    permission_classes = [MayRead]
+    verb_permissions = {"put": [MayManageModels]}
 
     @extend_schema(responses=GatesSerializer, tags=TAGS, operation_id="get_gates")
     def get(self, request: Request, model_id: str) -> Response:
@@ -230,14 +234,16 @@ class GatesView(APIView):
         asked.is_valid(raise_exception=True)
         return Response(asked.validated_data)
 
-    @extend_schema(request=GatesSerializer, responses=GatesSerializer, tags=TAGS, operation_id="set_gates")
+    @extend_schema(
+        request=GatesRequestSerializer, responses=GatesSerializer, tags=TAGS, operation_id="set_gates"
+    )
     def put(self, request: Request, model_id: str) -> Response:
-        asked = GatesSerializer(data=request.data)
+        asked = GatesRequestSerializer(data=request.data, context={"request": request})
         asked.is_valid(raise_exception=True)
         model = actions.set_gates(
             tenant_id=principal(request).tenant_id,
             reference=Reference.parse(model_id),
-            gates=asked.validated_data,
+            gates=without_tenant(asked.validated_data),
         )
         return Response(model.gates)
 

@@ -53,9 +53,7 @@ class LightGBMPredictor(Predictor):
     def __init__(self, content: bytes) -> None:
         header = check_structure(content)
         try:
-            self.booster = lightgbm.Booster(
-                params={"num_threads": 1, "verbosity": -1}, model_str=content.decode()
-            )
+            self.booster = lightgbm.Booster(model_str=content.decode())
         except lightgbm.basic.LightGBMError as fault:
             raise ArtifactRefused(reason=f"LightGBM cannot read it ({fault}).") from fault
         self.feature_count = self.booster.num_feature()

@@ -67,7 +67,9 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def bucket(s3_server: str, settings: Any) -> Iterator[Any]:
     """The service with its models on S3, in a bucket that is not there yet."""
     name = f"models-{time.monotonic_ns()}"
-    config = Config(signature_version="s3v4", s3={"addressing_style": "path"}, connect_timeout=3, read_timeout=10)
+    config = Config(
+        signature_version="s3v4", s3={"addressing_style": "path"}, connect_timeout=3, read_timeout=10
+    )
     kept = copy.deepcopy(settings.STORAGES)
     kept["models"] = {
         "BACKEND": "storages.backends.s3.S3Storage",

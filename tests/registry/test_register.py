@@ -106,7 +106,10 @@ def test_it_may_go_straight_to_production(alice: Principal, client_of: ClientOf)
     answer = client_of(alice).post("/ai/models/register", body_of(stage="production")).json()
 
     assert answer["stage"] == "production"
-    assert [str(row) for row in Transition.objects.all()] == ["v1.0.0: new to staging", "v1.0.0: staging to production"]
+    assert [str(row) for row in Transition.objects.all()] == [
+        "v1.0.0: new to staging",
+        "v1.0.0: staging to production",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -130,7 +133,9 @@ def test_it_may_go_straight_to_production(alice: Principal, client_of: ClientOf)
         ({"tenant_id": ...}, "tenant_id"),
     ],
 )
-def test_a_bad_field_is_named(alice: Principal, client_of: ClientOf, changes: dict[str, Any], field: str) -> None:
+def test_a_bad_field_is_named(
+    alice: Principal, client_of: ClientOf, changes: dict[str, Any], field: str
+) -> None:
     response = client_of(alice).post("/ai/models/register", body_of(**changes))
 
     if field == "version" and str(changes["version"]).endswith("\n"):  # surrounding space is trimmed

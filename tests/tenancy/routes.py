@@ -16,9 +16,10 @@ from typing import Any
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from rest_framework.views import APIView
 
+from anomalies.models import Detection
 from omarino.authentication import Principal
 from registry.models import ModelVersion, Stage
-from tests.factories import make_asset, make_forecast_row, make_version
+from tests.factories import make_asset, make_detection_row, make_forecast_row, make_version
 from tests.registry.models_made import lightgbm_text
 
 VERBS = ("get", "post", "put", "patch", "delete")
@@ -38,13 +39,21 @@ def model_name(owner: Principal) -> dict[str, Any]:
     return {"model_id": model_id(owner, stage=Stage.PRODUCTION)["model_id"].rpartition(":")[0]}
 
 
+def detection(owner: Principal) -> dict[str, Any]:
+    """The owner's one detection, whichever routes ask for it."""
+    row = Detection.objects.for_tenant(owner.tenant_id).first() or make_detection_row(owner)
+    return {"pk": row.pk}
+
+
 # by the name of the route: makes a row of somebody's and gives what stands for it in the address
 
 ROWS: dict[str, Callable[[Principal], dict[str, Any]]] = {
     "forecast": lambda owner: {"pk": make_forecast_row(owner).pk},
+    **dict.fromkeys(("detection", "anomaly-feedback"), detection),
     "asset": lambda owner: {"asset_id": make_asset(owner, asset_id="meter-of-the-owner").asset_id},
     **dict.fromkeys(
-        ("model-version", "model-artifact", "promote-model", "approve-model", "predict", "batch-predict"), model_id
+        ("model-version", "model-artifact", "promote-model", "approve-model", "predict", "batch-predict"),
+        model_id,
     ),
     **dict.fromkeys(("model-gates", "model-production"), model_name),
 }
@@ -60,6 +69,8 @@ DAY = [
 
 BODIES: dict[tuple[str, str], dict[str, Any] | Callable[[], bytes]] = {
     ("make-forecast", "post"): {"asset_id": "meter", "forecast_type": "load", "historical_data": DAY},
+    ("detect-anomalies", "post"): {"asset_id": "meter", "time_series": DAY},
+    ("anomaly-feedback", "post"): {"timestamp": "2025-01-01T00:00:00Z", "is_true": False},
     ("store-readings", "post"): {"asset_id": "meter", "readings": DAY},
     ("store-weather", "post"): {
         "asset_id": "meter",

@@ -162,7 +162,7 @@ def test_ones_own_tenant_may_be_named(route: Route, client_of: ClientOf, alice: 
     assert response.status_code in (200, 201, 202, 204), response.content
 
 
-@pytest.mark.parametrize("route", [route for route in known_routes() if route.body("")], ids=str)
+@pytest.mark.parametrize("route", [route for route in known_routes() if isinstance(route.body(""), dict)], ids=str)
 @pytest.mark.parametrize("named", ["gamma", "ALPHA", "alpha.", "", None, ["alpha"], {"alpha": 1}, 7])
 def test_a_body_names_no_other_tenant(
     route: Route, named: Any, client_of: ClientOf, alice: Principal
