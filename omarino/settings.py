@@ -291,7 +291,9 @@ KEYCLOAK_REALM = env.text("KEYCLOAK_REALM", default="omarino", meaning="Its real
 KEYCLOAK_CLIENT_ID = env.text(
     "KEYCLOAK_CLIENT_ID", default="omarino-ai-hub", meaning="Audience of our tokens"
 )
-KEYCLOAK_CLIENT_SECRET = env.secret("KEYCLOAK_CLIENT_SECRET", meaning="For the sign-in to the pages")
+KEYCLOAK_CLIENT_SECRET = env.secret(
+    "KEYCLOAK_CLIENT_SECRET", meaning="For the sign-in to the pages by the identity provider (not used yet)"
+)
 JWT_ALGORITHM = env.text(
     "JWT_ALGORITHM", default="RS256", choices=("RS256", "ES256"), meaning="The one signature accepted"
 )
@@ -299,6 +301,14 @@ DEVELOPMENT_ISSUER = DEVELOPMENT and not KEYCLOAK_URL
 JWT_ISSUER = f"{KEYCLOAK_URL}/realms/{KEYCLOAK_REALM}" if KEYCLOAK_URL else "urn:omarino:development"
 JWKS_URL = f"{JWT_ISSUER}/protocol/openid-connect/certs" if KEYCLOAK_URL else ""
 JWT_LEEWAY = timedelta(seconds=10)
+env.require(
+    DEVELOPMENT or not DATABASE_IS_EMBEDDED,
+    "DATABASE_URL must be set outside development: the embedded server is for one machine.",
+)
+env.require(
+    DEVELOPMENT or not REDIS_IS_EMBEDDED,
+    "REDIS_HOST must be set outside development: the embedded server is for one machine.",
+)
 env.require(
     DEVELOPMENT or bool(KEYCLOAK_URL),
     "KEYCLOAK_URL must be set outside development: there is no other issuer.",
@@ -374,6 +384,7 @@ INSTALLED_APPS = [
     "features",
     "registry",
     "forecasting",
+    "anomalies",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",

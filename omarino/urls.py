@@ -29,4 +29,5 @@ urlpatterns = [
     path("ai/features/", include("features.urls")),
     path("ai/models/", include("registry.urls")),
     path("ai/", include("forecasting.urls")),
+    path("ai/", include("anomalies.urls")),
 ]

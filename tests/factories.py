@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from anomalies.models import Detection
 from features.batches import ReadingBatch, Rejections, WeatherBatch
 from features.ingest import store_readings, store_weather
 from features.models import Asset
@@ -48,6 +49,43 @@ def make_forecast_row(owner: Principal, *, p50: list[float] | None = None, **fie
     )
     row.save(force_insert=True)
     return row
+
+
+def make_detection_row(owner: Principal, *, scores: Sequence[float] = (3.2,), **fields: Any) -> Detection:
+    """A kept detection of a week of hours that flagged one point an hour from midnight on."""
+    first_at = datetime(2025, 1, 1, tzinfo=UTC)
+    anomalies = [
+        {
+            "timestamp": f"{first_at + timedelta(hours=hour):%Y-%m-%dT%H:%M:%SZ}",
+            "value": 68.0,
+            "anomaly_score": score,
+            "is_anomaly": True,
+            "expected_range": {"min": 27.0, "max": 36.0, "mean": 31.2, "std": 1.6},
+            "severity": "medium",
+            "kind": "spike",
+            "explanation": "68.0 at 00:00; 31.2 ± 1.6 expected: a spike.",
+        }
+        for hour, score in enumerate(scores)
+    ]
+    return Detection.objects.create(
+        **{
+            "tenant_id": owner.tenant_id,
+            "asset_id": "main-meter",
+            "unit": "kW",
+            "method": "isolation_forest",
+            "sensitivity": 3.0,
+            "series_source": "body",
+            "inputs_digest": "0" * 64,
+            "first_at": first_at,
+            "last_at": first_at + timedelta(days=7),
+            "total_points": 168,
+            "anomalies_detected": len(anomalies),
+            "mean_score": 0.8,
+            "max_score": max(scores, default=0.0),
+            "anomalies": anomalies,
+            **fields,
+        }
+    )
 
 
 def make_asset(owner: Principal, *, asset_id: str = "main-meter", **fields: Any) -> Asset:

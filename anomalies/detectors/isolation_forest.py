@@ -1,0 +1,40 @@
+"""Isolation forest: how few random cuts set a reading apart (Liu, Ting and Zhou, 2008)."""
+
+from __future__ import annotations
+
+import numpy as np
+from sklearn.ensemble import IsolationForest as Forest
+
+from anomalies.detectors.base import Problem, Scores
+from anomalies.detectors.frontend import calibrated, combined, evidence_of, scores
+
+TREES = 50
+SAMPLES = 256
+FITTED_ON = 4_096  # readings at most
+
+
+class IsolationForest:
+    """A forest over the sizes of deviation, step and long mean; beyond its range the sizes speak on."""
+
+    name = "isolation_forest"
+
+    def score(self, problem: Problem, *, seed: int = 0) -> Scores:
+        evidence = evidence_of(problem)
+        channels = evidence.channels
+        reaches = [calibrated(evidence, channel) for channel in channels]
+        sizes = np.column_stack([r.sigma(c) for r, c in zip(reaches, channels, strict=True)])
+        table = np.log(sizes + 0.1)
+        chosen = np.flatnonzero(evidence.reference)
+        if chosen.size < 32:
+            return scores(evidence, sizes.max(axis=1), reaches[0])
+        if chosen.size > FITTED_ON:
+            chosen = np.random.default_rng(seed).choice(chosen, FITTED_ON, replace=False)
+        forest = Forest(
+            n_estimators=TREES, max_samples=min(SAMPLES, chosen.size), random_state=seed, n_jobs=1
+        )
+        forest.fit(table[chosen])
+        isolation = -forest.score_samples(table)
+        edge = np.quantile(sizes[chosen], 0.95, axis=0)
+        beyond = np.maximum(sizes / np.maximum(edge, 0.5) - 1.0, 0.0).max(axis=1)
+        raw = isolation - np.quantile(isolation[chosen], 0.05) + 0.15 * beyond
+        return scores(evidence, combined(evidence, np.maximum(raw, 0.0)), reaches[0])

@@ -1,0 +1,101 @@
+"""What a fault looks like, in the words of those who know meters. Where nothing fits, it is just unusual."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from anomalies.detectors.base import Flags, Floats, Ints
+
+KINDS = (
+    "unusual",
+    "spike",
+    "drop_to_zero",
+    "stuck",
+    "level_shift",
+    "scale_error",
+    "missing_block",
+    "drift",
+    "night_load",
+)
+UNUSUAL, SPIKE, DROP, STUCK, SHIFT, SCALE, MISSING, DRIFT, NIGHT = range(len(KINDS))
+NAMED_FROM = 2.0  # score; what is below belongs to no episode
+BRIDGED_HOURS = 3.0  # between two parts of one episode
+FACTORS = (0.001, 0.01, 0.1, 10.0, 100.0, 1000.0)
+SPIKE_POINTS = 2
+LONG_HOURS = 6.0
+
+
+def kinds_of(
+    *,
+    z: Floats,
+    values: Floats,
+    expected: Floats,
+    frozen: Floats,
+    missing: Floats,
+    score: Floats,
+    hour: Floats | None,
+    per_hour: float,
+) -> Ints:
+    """Name each cell's kind by the episode of scored cells it is part of; shape (n,), indices into KINDS.
+
+    Args:
+        z: deviation in spreads. frozen, missing, score: sigma-equivalents.
+        hour: hour of the day on the site's clock; None for series without hours.
+        per_hour: readings an hour.
+    """
+    kinds = np.full(score.size, UNUSUAL, dtype=np.int64)
+    is_known = np.isfinite(values)
+    ordinary = (score >= NAMED_FROM) & is_known & (frozen < NAMED_FROM)
+    begins, ends = _episodes(ordinary, max(1, round(BRIDGED_HOURS * per_hour)))
+    for begin, end in zip(begins.tolist(), ends.tolist(), strict=True):
+        cells = begin + np.flatnonzero(ordinary[begin:end])
+        kinds[cells] = _kind_of_episode(
+            z[cells], values[cells], expected[cells], None if hour is None else hour[cells], per_hour
+        )
+    kinds[is_known & (values == 0) & (z < 0) & (score >= NAMED_FROM)] = DROP
+    kinds[(frozen >= NAMED_FROM) & (values != 0)] = STUCK
+    kinds[missing >= NAMED_FROM] = MISSING
+    return kinds
+
+
+def _episodes(flags: Flags, bridge: int) -> tuple[Ints, Ints]:
+    """Begins and ends of stretches of flags no further than `bridge` cells apart."""
+    at = np.flatnonzero(flags)
+    if at.size == 0:
+        return at, at
+    cuts = np.flatnonzero(np.diff(at) > bridge)
+    return at[np.concatenate(([0], cuts + 1))], at[np.concatenate((cuts, [at.size - 1]))] + 1
+
+
+def _kind_of_episode(
+    z: Floats, values: Floats, expected: Floats, hour: Floats | None, per_hour: float
+) -> int:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = values / expected
+    factor = _factor(ratio[np.isfinite(ratio)])
+    one_sided = bool((z > 0).all() or (z < 0).all())
+    if factor is not None and values.size > SPIKE_POINTS:
+        return SCALE
+    if values.size <= SPIKE_POINTS:
+        return SPIKE
+    if not one_sided or values.size < LONG_HOURS * per_hour:
+        return UNUSUAL
+    if hour is not None and bool((z > 0).all()) and bool(((hour >= 21) | (hour < 6)).mean() > 0.9):
+        return NIGHT
+    size = np.abs(values - expected)
+    third = max(1, size.size // 3)
+    first, last = float(np.median(size[:third])), float(np.median(size[-third:]))
+    return DRIFT if last > 1.6 * first else SHIFT
+
+
+def _factor(ratios: Floats) -> float | None:
+    """The power of ten by which most readings are off, if there is one."""
+    positive = ratios[ratios > 0]
+    if positive.size < max(3, 0.7 * ratios.size):
+        return None
+    typical, width = (
+        np.median(np.log10(positive)),
+        np.median(np.abs(np.log10(positive) - np.median(np.log10(positive)))),
+    )
+    nearest = min(FACTORS, key=lambda factor: abs(float(np.log10(factor)) - float(typical)))
+    return nearest if abs(np.log10(nearest) - typical) < 0.2 and width < 0.2 else None

@@ -1,0 +1,112 @@
+"""What all five methods look at: how far off a value is, how surprising its step was, and what is frozen or missing."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from anomalies.detectors.base import MAX_SCORE, Flags, Floats, Ints
+from anomalies.detectors.grid import Grid
+
+LEAST_RUN = 4  # equal readings in a row below this are chance, whatever the odds
+LEAST_GAP = 3
+LEAST_STEPS = 24
+_SIGMAS = np.linspace(0.0, MAX_SCORE, 1201)
+_LOG_ODDS = np.array([-math.log(math.erfc(sigma / math.sqrt(2.0))) for sigma in _SIGMAS])
+STEP_CLIP = 2.0  # how many of its own spreads the tracked deviation may follow in one step
+
+
+def innovation(z: Floats, reference: Flags) -> Floats:
+    """How far each step leads away from what was expected, given the deviation just before.
+
+    Args:
+        z: deviation from the profile in its own spreads, shape (n,); NaN where nothing was read.
+        reference: the cells that persistence is learned from.
+
+    Returns:
+        Surprise of each step in robust standard deviations of a step, signed, shape (n,); 0 where nothing
+        was read, for a step back to what was expected, and everywhere with too few readings.
+
+    The deviation is tracked by a first-order autoregression that follows at most STEP_CLIP spreads a step,
+    so one wild value does not make the next one look wild.
+    """
+    surprises = np.zeros(z.size)
+    clipped = np.clip(z, -3.0, 3.0)
+    before, after = clipped[:-1], clipped[1:]
+    pairs = np.isfinite(before) & np.isfinite(after) & reference[1:]
+    if pairs.sum() < LEAST_STEPS:
+        return surprises
+    phi = float(np.clip(before[pairs] @ after[pairs] / max(before[pairs] @ before[pairs], 1e-12), 0.0, 0.98))
+    width = max(1.4826 * float(np.median(np.abs(after[pairs] - phi * before[pairs]))), 1e-6)
+    limit = STEP_CLIP * width
+    state = 0.0
+    for index, value in enumerate(z.tolist()):
+        predicted = phi * state
+        if math.isnan(value):
+            state = predicted
+            continue
+        step = value - predicted
+        state = predicted + min(max(step, -limit), limit)
+        if step * value > 0:
+            surprises[index] = math.copysign(min(abs(step), 2.0 * abs(value)), step) / width
+    return surprises
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """length: how many equal readings (or missing ones) in a row a cell belongs to. score: sigma-equivalent."""
+
+    length: Ints
+    score: Floats
+
+
+def frozen(grid: Grid) -> Runs:
+    """Readings that repeat to the last digit where this series does not.
+
+    A run of L readings has the odds p^(L - 1), p being the share of readings of this series that repeat the
+    one before, this run's among them, so that a constant is never frozen. A value the series rests at
+    (nothing at night, standby) is frozen only in a run half as long again as its second longest.
+    """
+    values = grid.values
+    known = np.isfinite(values)
+    length, group = _runs(np.where(known, values, np.inf), known)
+    repeats = int(((values[1:] == values[:-1]) & known[1:]).sum())
+    chance = (repeats + 1.0) / (int(known.sum()) + 2.0)
+    score = _sigma_of_log(np.log(chance) * np.maximum(length - 1, 0))
+    score[(length < LEAST_RUN) | ~known] = 0.0
+    begins = np.flatnonzero((length >= LEAST_RUN) & known & (np.diff(group, prepend=-1) > 0))
+    for value in np.unique(values[begins]):
+        own = begins[values[begins] == value]
+        runs = np.sort(length[own])
+        second = int(runs[-2]) if runs.size > 1 else 0
+        usual = length <= max(1.5 * second, LEAST_RUN - 1)
+        score[(values == value) & usual] = 0.0
+    return Runs(np.where(known, length, 0), score)
+
+
+def missing(grid: Grid) -> Runs:
+    """Blocks of the window in which readings are absent or null, against how often that happens here."""
+    gone = ~np.isfinite(grid.values)
+    length, _ = _runs(gone.astype(np.float64), np.ones(gone.size, dtype=np.bool_))
+    inside = gone & grid.in_window
+    outside_count = float((gone & (length < LEAST_GAP)).sum())
+    rate = min(0.5, (outside_count + 1.0) / (gone.size + 2.0))
+    score = _sigma_of_log(np.log(rate) + np.log(0.5) * np.maximum(length - 1, 0))
+    if rate > 0.2:  # gaps are how this series comes
+        return Runs(np.where(inside, length, 0), np.zeros(gone.size))
+    return Runs(np.where(inside, length, 0), np.where(inside & (length >= LEAST_GAP), score, 0.0))
+
+
+def _runs(values: Floats, known: Flags) -> tuple[Ints, Ints]:
+    """Length of the run of equal values each cell is in, and the run's number."""
+    new = np.ones(values.size, dtype=np.bool_)
+    new[1:] = (values[1:] != values[:-1]) | ~known[1:]
+    group = np.cumsum(new) - 1
+    return np.bincount(group)[group], group
+
+
+def _sigma_of_log(log_chance: Floats) -> Floats:
+    """Sigma of the normal deviate that is exceeded, on either side, by the chance exp(log_chance)."""
+    return np.asarray(np.interp(-log_chance, _LOG_ODDS, _SIGMAS))
