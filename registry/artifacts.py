@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import orjson
 from botocore.exceptions import BotoCoreError, ClientError
@@ -65,7 +65,7 @@ def read(version: ModelVersion) -> bytes:
     with _outages():
         try:
             with _storage().open(version.storage_path) as file:
-                content: bytes = file.read(version.size_bytes + 1)
+                content: bytes = file.read((version.size_bytes or 0) + 1)
         except FileNotFoundError as fault:
             raise ArtifactCorrupt(model_id=str(version)) from fault
     if hashlib.sha256(content).hexdigest() != version.sha256:
@@ -86,6 +86,15 @@ def discard(version: ModelVersion) -> None:
     """Take back an artifact whose row was not written."""
     with _outages():
         _storage().delete(version.storage_path)
+
+
+def delete_file(path: str) -> None:
+    """Delete one file, and the folders it leaves empty."""
+    with _outages():
+        storage = _storage()
+        storage.delete(path)
+        if isinstance(storage, FileSystemStorage):
+            _remove_empty(storage, path.rpartition("/")[0])
 
 
 def delete(folder: str) -> int:
@@ -137,7 +146,7 @@ def _write(path: str, content: File[Any]) -> None:
     except ClientError as fault:
         if fault.response["Error"]["Code"] not in MISSING_BUCKET:
             raise
-        storage.bucket.create()  # type: ignore[attr-defined]  django-storages' S3
+        cast(Any, storage).bucket.create()
         content.seek(0)
         storage.save(path, content)
 

@@ -278,7 +278,7 @@ class VersionSerializer(VersionSummarySerializer):
             "takes_missing": bool(instance.portrait.get("takes_missing")),
             "metadata": instance.metadata,
             "gates": instance.model.gates,
-            "history": TransitionSerializer(past, many=True).data,
+            "history": [TransitionSerializer(row).data for row in past],
         }
         if as_of is not None and past:
             answer["stage"] = past[-1].to_stage

@@ -22,13 +22,13 @@ from registry.errors import ArtifactMissing, InputRefused, ModelFailed, RuntimeM
 from registry.formats import lightgbm_text as lightgbm_text
 from registry.formats import load
 from registry.formats import skops_file as skops_file
-from registry.formats.base import Contributions, Prediction, Predictor
+from registry.formats.base import ArtifactRefused, Contributions, Prediction, Predictor
 from registry.models import ModelVersion
 
 LARGEST_VALUE = 1e15
 NAMED_AT_MOST = 20
 NUMBERS = frozenset({int, float, type(None)})
-FAULTS = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, skops_file.ArtifactRefused)
+FAULTS = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, ArtifactRefused)
 
 
 @dataclass(slots=True)
@@ -58,16 +58,12 @@ class PredictorCache:
             return found
         with self._lock:
             loading = self._loading.setdefault(version.sha256, threading.Lock())
-        with loading:
-            found = self._find(version.sha256)
-            if found is not None:
-                return found
-            predictor = load(version.format, artifacts.read(version))
-            size = max(int(version.portrait.get("memory_bytes") or 0), version.size_bytes or 0)
-            self._keep(version.sha256, Loaded(predictor, size, self._clock()))
-        with self._lock:
-            self._loading.pop(version.sha256, None)
-        return predictor
+        try:
+            with loading:
+                return self._find(version.sha256) or self._load(version)
+        finally:
+            with self._lock:
+                self._loading.pop(version.sha256, None)
 
     def clear(self) -> None:
         with self._lock:
@@ -77,6 +73,12 @@ class PredictorCache:
         """Bytes by digest, the least recently used first."""
         with self._lock:
             return {digest: loaded.bytes for digest, loaded in self._kept.items()}
+
+    def _load(self, version: ModelVersion) -> Predictor:
+        predictor = load(version.format, artifacts.read(version))
+        size = max(int(version.portrait.get("memory_bytes") or 0), version.size_bytes or 0)
+        self._keep(version.sha256, Loaded(predictor, size, self._clock()))
+        return predictor
 
     def _find(self, digest: str) -> Predictor | None:
         with self._lock:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, cast
 
 from django.db.models import QuerySet
 from django.http import FileResponse, UnreadablePostError
@@ -158,7 +158,7 @@ class ArtifactView(PermissionsByVerb, APIView):
     def put(self, request: Request, model_id: str) -> Response:
         who, reference = principal(request), Reference.parse(model_id)
         actions.version_of(tenant_id=who.tenant_id, reference=reference)  # before all of it is taken in
-        with artifacts.received(request.data) as upload:
+        with artifacts.received(cast("Iterator[bytes]", request.data)) as upload:
             version = actions.attach_artifact(tenant_id=who.tenant_id, reference=reference, upload=upload)
         return Response(RegisteredSerializer(version).data)
 

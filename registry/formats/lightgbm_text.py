@@ -66,18 +66,21 @@ class LightGBMPredictor(Predictor):
             self.class_labels = tuple(range(max(classes, 2)))
 
     def predict(self, rows: Rows) -> Prediction:
-        raw = self.booster.predict(rows, num_threads=1)
+        raw = self._ask(rows)
         if self._is_binary:
             return of_classes(np.column_stack([1 - raw, raw]), self.class_labels)
         return of_classes(raw, self.class_labels) if self.class_labels else Prediction(raw)
 
     def contributions(self, rows: Rows) -> Contributions:
-        parts = self.booster.predict(rows, pred_contrib=True, num_threads=1)
+        parts = self._ask(rows, pred_contrib=True)
         if len(self.class_labels) > 2 or (self.class_labels and not self._is_binary):
             by_class = parts.reshape(len(rows), len(self.class_labels), self.feature_count + 1)
-            probabilities = self.booster.predict(rows, num_threads=1)
+            probabilities = self._ask(rows)
             return of_predicted_class(by_class, probabilities.argmax(axis=1), self.feature_count)
         return Contributions(parts[:, :-1], parts[:, -1])
+
+    def _ask(self, rows: Rows, **options: bool) -> NDArray[np.float64]:
+        return np.asarray(self.booster.predict(rows, num_threads=1, **options), dtype=np.float64)
 
 
 def own_names(names: list[str]) -> tuple[str, ...]:

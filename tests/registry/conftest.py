@@ -64,7 +64,7 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture
-def bucket(s3_server: str, settings: Any) -> Iterator[Any]:
+def bucket(s3_server: str, settings: Any) -> Any:
     """The service with its models on S3, in a bucket that is not there yet."""
     name = f"models-{time.monotonic_ns()}"
     config = Config(

@@ -93,7 +93,7 @@ def test_twenty_promotions_at_once_leave_one_in_production_and_a_true_history(al
     assert ModelVersion.objects.production().count() == 1
     assert ModelVersion.objects.filter(stage=Stage.ARCHIVED).count() == 19
     in_production: str | None = None
-    entered = []
+    entered: list[str] = []
     for row in Transition.objects.exclude(from_stage="").order_by("id"):
         if row.to_stage == Stage.PRODUCTION:
             assert in_production is None, "the one before was not archived first"

@@ -68,7 +68,7 @@ def test_the_list_is_filtered_and_paged(alice: Principal, charlie: Principal, cl
     make_version(alice, name="price", stage=Stage.PRODUCTION, model_type="regression")
     make_version(charlie)
 
-    page = client.get("/ai/models/", {"limit": 2, "tenant_id": "alpha"}).json()
+    page = client.get("/ai/models/", {"limit": "2", "tenant_id": "alpha"}).json()
     assert {name: page[name] for name in ("total", "tenant_id", "limit", "offset")} == {
         "total": 4,
         "tenant_id": "alpha",
@@ -76,12 +76,13 @@ def test_the_list_is_filtered_and_paged(alice: Principal, charlie: Principal, cl
         "offset": 0,
     }
     assert [row["model_id"] for row in page["models"]] == ["alpha:price:v1.0.0", "alpha:site-load:v1.2.0"]
-    for query, total in (
+    wanted: list[tuple[dict[str, str], int]] = [
         ({"model_name": "site-load"}, 3),
         ({"stage": "production"}, 1),
         ({"model_type": "forecast"}, 3),
         ({"stage": "production", "model_name": "site-load"}, 0),
-    ):
+    ]
+    for query, total in wanted:
         assert client.get("/ai/models/", query).json()["total"] == total
     assert client.get("/ai/models/", {"stage": "live"}).status_code == 422
 

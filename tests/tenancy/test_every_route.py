@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from django.urls import get_resolver
@@ -48,7 +48,7 @@ def ask(
     told = route.body(tenant_id)
     body = told if isinstance(told, bytes) else b"" if told is None else json.dumps(told).encode()
     return client.generic(
-        route.verb.upper(), route.url(names) + query, body, "application/json", headers=headers
+        route.verb.upper(), route.url(names) + query, cast(Any, body), "application/json", headers=headers
     )
 
 
@@ -162,7 +162,9 @@ def test_ones_own_tenant_may_be_named(route: Route, client_of: ClientOf, alice: 
     assert response.status_code in (200, 201, 202, 204), response.content
 
 
-@pytest.mark.parametrize("route", [route for route in known_routes() if isinstance(route.body(""), dict)], ids=str)
+@pytest.mark.parametrize(
+    "route", [route for route in known_routes() if isinstance(route.body(""), dict)], ids=str
+)
 @pytest.mark.parametrize("named", ["gamma", "ALPHA", "alpha.", "", None, ["alpha"], {"alpha": 1}, 7])
 def test_a_body_names_no_other_tenant(
     route: Route, named: Any, client_of: ClientOf, alice: Principal
