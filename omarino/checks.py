@@ -11,19 +11,10 @@ from django.db import connections
 
 
 @register(Tags.security, deploy=True)
-def no_embedded_server_in_production(**_: Any) -> list[CheckMessage]:
-    found: list[CheckMessage] = []
-    if settings.DATABASE_IS_EMBEDDED:
-        found.append(
-            Error("DATABASE_URL is not set.", hint="Production needs a server of its own.", id="omarino.E001")
-        )
-    if settings.REDIS_IS_EMBEDDED:
-        found.append(
-            Error("REDIS_HOST is not set.", hint="Production needs a server of its own.", id="omarino.E002")
-        )
+def hosts_are_named(**_: Any) -> list[CheckMessage]:
     if "*" in settings.ALLOWED_HOSTS:
-        found.append(Warning("ALLOWED_HOSTS answers to every name.", id="omarino.W001"))
-    return found
+        return [Warning("ALLOWED_HOSTS answers to every name.", id="omarino.W001")]
+    return []
 
 
 @register(Tags.database)
@@ -44,9 +35,9 @@ def role_respects_row_security(databases: Sequence[str] | None = None, **_: Any)
                 "Give the service a role that is neither superuser nor BYPASSRLS; see docs/configuration.md."
             )
             level = Warning if settings.DEVELOPMENT else Error
-            found.append(level(message, hint=hint, id="omarino.E003"))
+            found.append(level(message, hint=hint, id="omarino.E001"))
         if version < 150000:
             found.append(
-                Error(f"PostgreSQL {version // 10000} is too old; 15 or newer is needed.", id="omarino.E004")
+                Error(f"PostgreSQL {version // 10000} is too old; 15 or newer is needed.", id="omarino.E002")
             )
     return found

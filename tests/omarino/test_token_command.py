@@ -52,7 +52,13 @@ def test_it_prints_a_token_and_nothing_else(tmp_path: Path) -> None:
     "variables",
     [
         {"KEYCLOAK_URL": "http://127.0.0.1:9"},
-        {"ENVIRONMENT": "production", "KEYCLOAK_URL": "https://id.example.org", "SECRET_KEY": "k" * 50},
+        {
+            "ENVIRONMENT": "production",
+            "KEYCLOAK_URL": "https://id.example.org",
+            "SECRET_KEY": "k" * 50,
+            "DATABASE_URL": "postgresql://hub@db.example.org/hub",
+            "REDIS_HOST": "cache.example.org",
+        },
     ],
     ids=["with Keycloak", "in production"],
 )

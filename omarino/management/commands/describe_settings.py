@@ -39,7 +39,7 @@ queue is database `REDIS_DB` + 1 of the cache's server; then give that server `n
 
 The service connects as a role that owns its database and is **neither superuser nor BYPASSRLS**: such a role would
 pass the row-level security that keeps tenants apart. `manage.py prepare` refuses one outside development
-(`omarino.E003`). Only a superuser may install TimescaleDB, so that is done once, before the first start:
+(`omarino.E001`). Only a superuser may install TimescaleDB, so that is done once, before the first start:
 
 ```sql
 CREATE ROLE omarino LOGIN PASSWORD '...' NOSUPERUSER NOBYPASSRLS;
