@@ -135,7 +135,7 @@ bench-stack: $(VENV)/.installed-dev
 	@$(PY) -m benchmarks.stack --write docs/benchmarks/stack.md
 
 bench-ingest: $(VENV)/.installed-dev
-	@$(PY) -m benchmarks.ingest
+	@$(PY) -m benchmarks.ingest --write docs/benchmarks/ingest.md
 
 clean:
 	@rm -rf $(VENV) .venv-bench .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis staticfiles
