@@ -63,6 +63,7 @@ class Schema(AutoSchema):
                 ("401", "No token, or not a good one."),
                 ("403", "The role is missing, or another tenant was named."),
                 ("404", "Nothing is here for this tenant."),
+                ("409", "It does not go with what is there."),
                 ("413", "The body or the series is too large."),
                 ("422", "A field is not valid."),
                 ("503", "A dependency is out; try again after Retry-After seconds."),

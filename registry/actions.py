@@ -16,6 +16,7 @@ from registry import artifacts
 from registry.artifacts import Upload
 from registry.errors import (
     ArtifactExists,
+    ArtifactLate,
     FeaturesMismatch,
     InProduction,
     NoProductionVersion,
@@ -128,8 +129,10 @@ def attach_artifact(*, tenant_id: str, reference: Reference | None, upload: Uplo
     row = version_of(tenant_id=tenant_id, reference=reference)
     if row.sha256 == upload.sha256:
         return row
-    if row.sha256 or row.stage == Stage.PRODUCTION:
+    if row.sha256:
         raise ArtifactExists(model_id=str(row))
+    if row.stage == Stage.PRODUCTION:
+        raise ArtifactLate(model_id=str(row))
     portrait = _inspect(upload)
     changes = {**_columns_of(upload, portrait), "feature_names": _feature_names(row.feature_names, portrait)}
     try:

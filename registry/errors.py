@@ -26,6 +26,13 @@ class ArtifactExists(HubError):
     detail = "{model_id} has an artifact already, and it is another one. Register a new version."
 
 
+class ArtifactLate(HubError):
+    status = 409
+    code = "artifact_late"
+    title = "Too late for an artifact"
+    detail = "{model_id} is in production without an artifact, and gets none behind the rules' back. Archive it first."
+
+
 class ArtifactMissing(HubError):
     status = 409
     code = "artifact_missing"

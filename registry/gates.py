@@ -112,3 +112,29 @@ def flat(metrics: Mapping[str, Any]) -> dict[str, float]:
     """Metrics by name, those of `custom_metrics` among them."""
     own = {name: value for name, value in metrics.items() if isinstance(value, int | float)}
     return {**metrics.get("custom_metrics", {}), **own}
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """One metric of two versions; `is_better` is None where one of them has no number, or they are equal."""
+
+    metric: str
+    candidate: float | None
+    incumbent: float | None
+    is_better: bool | None
+
+
+def beside(candidate: Mapping[str, Any], incumbent: Mapping[str, Any]) -> list[Compared]:
+    """The metrics of both, each by name.
+
+    >>> [(row.metric, row.is_better) for row in beside({"mae": 1.0, "r2_score": 0.5}, {"mae": 2.0})]
+    [('mae', True), ('r2_score', None)]
+    """
+    ours, theirs = flat(candidate), flat(incumbent)
+    rows = []
+    for metric in dict.fromkeys([*ours, *theirs]):
+        have, before = ours.get(metric), theirs.get(metric)
+        differs = have is not None and before is not None and have != before
+        is_better = (have > before) == (metric in HIGHER_IS_BETTER) if differs else None  # type: ignore[operator]
+        rows.append(Compared(metric, have, before, is_better))
+    return rows

@@ -49,7 +49,16 @@ ALLOWED = {
 
 
 class RegisteredModelQuerySet(TenantQuerySet["RegisteredModel"]):
-    """Of one tenant, like every other."""
+    def with_versions(self) -> Self:
+        """For lists: what is in production and since when, the newest version, and how many there are."""
+        versions = ModelVersion.objects.filter(model=models.OuterRef("pk"))
+        entered = Transition.objects.filter(model=models.OuterRef("pk"), to_stage=Stage.PRODUCTION)
+        return self.annotate(
+            production_version=models.Subquery(versions.production().values("version")[:1]),
+            production_since=models.Subquery(entered.order_by("-id").values("at")[:1]),
+            newest_version=models.Subquery(versions.values("version")[:1]),
+            version_count=models.Count("versions"),
+        )
 
 
 class RegisteredModel(TenantOwned):
@@ -150,6 +159,10 @@ class ModelVersion(TenantOwned):
     @property
     def storage_path(self) -> str:
         return f"{self.folder}/model.{FORMATS[self.format].suffix}" if self.format else f"{self.folder}/"
+
+    @property
+    def plain_metrics(self) -> list[tuple[str, float]]:
+        return list(flat(self.metrics).items())
 
     @property
     def missing_extra(self) -> str:

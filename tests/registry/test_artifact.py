@@ -46,7 +46,7 @@ def test_what_is_in_production_gets_no_artifact_behind_its_back(
 
     response = put(client_of(alice), version, models_made.lightgbm_text())
 
-    assert (response.status_code, response.json()["code"]) == (409, "artifact_exists")
+    assert (response.status_code, response.json()["code"]) == (409, "artifact_late")
 
 
 def test_an_artifact_is_downloaded_as_it_was(alice: Principal, client_of: ClientOf) -> None:

@@ -47,9 +47,12 @@ def ask(
 ) -> Any:
     told = route.body(tenant_id)
     body = told if isinstance(told, bytes) else b"" if told is None else json.dumps(told).encode()
-    return client.generic(
+    response: Any = client.generic(
         route.verb.upper(), route.url(names) + query, cast(Any, body), "application/json", headers=headers
     )
+    if response.streaming:
+        response.getvalue()  # to its end, where its file is closed
+    return response
 
 
 # What the walk needs to know
