@@ -189,7 +189,7 @@ def scores(evidence: Evidence, score: Floats, reach: Reach) -> Scores:
 def _mean_around(z: Floats, known: Flags, grid: Grid, hours: float) -> Floats:
     """Mean of the limited deviations of `hours` around each cell, where the cell itself is off that way.
 
-    Sums of deviations from either side say where it begins and ends, so that neighbours are not accused.
+    Sums of deviations from either side say where it begins and ends, so that neighbours count little.
     """
     width = int(hours * 3_600_000_000 // grid.step_us)
     if width < 3 or z.size < 4 * width:

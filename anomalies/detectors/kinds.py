@@ -19,10 +19,14 @@ KINDS = (
 )
 UNUSUAL, SPIKE, DROP, STUCK, SHIFT, SCALE, MISSING, DRIFT, NIGHT = range(len(KINDS))
 NAMED_FROM = 2.0  # score; what is below belongs to no episode
+CORE_SHARE = 0.5  # of an episode's highest score: what is named
 BRIDGED_HOURS = 3.0  # between two parts of one episode
 FACTORS = (0.001, 0.01, 0.1, 10.0, 100.0, 1000.0)
 SPIKE_POINTS = 2
+ONE_SIDED = 0.9
+NIGHT_HOURS = 3.0
 LONG_HOURS = 6.0
+GROWS = 1.4  # from its first third to its last: a drift
 
 
 def kinds_of(
@@ -48,10 +52,12 @@ def kinds_of(
     ordinary = (score >= NAMED_FROM) & is_known & (frozen < NAMED_FROM)
     begins, ends = _episodes(ordinary, max(1, round(BRIDGED_HOURS * per_hour)))
     for begin, end in zip(begins.tolist(), ends.tolist(), strict=True):
-        cells = begin + np.flatnonzero(ordinary[begin:end])
-        kinds[cells] = _kind_of_episode(
+        core = ordinary[begin:end] & (score[begin:end] >= CORE_SHARE * score[begin:end].max())
+        cells = begin + np.flatnonzero(core)
+        named = _kind_of_episode(
             z[cells], values[cells], expected[cells], None if hour is None else hour[cells], per_hour
         )
+        kinds[begin + np.flatnonzero(ordinary[begin:end])] = named
     kinds[is_known & (values == 0) & (z < 0) & (score >= NAMED_FROM)] = DROP
     kinds[(frozen >= NAMED_FROM) & (values != 0)] = STUCK
     kinds[missing >= NAMED_FROM] = MISSING
@@ -73,19 +79,22 @@ def _kind_of_episode(
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = values / expected
     factor = _factor(ratio[np.isfinite(ratio)])
-    one_sided = bool((z > 0).all() or (z < 0).all())
+    one_sided = max((z > 0).mean(), (z < 0).mean()) >= ONE_SIDED
     if factor is not None and values.size > SPIKE_POINTS:
         return SCALE
     if values.size <= SPIKE_POINTS:
         return SPIKE
-    if not one_sided or values.size < LONG_HOURS * per_hour:
+    if not one_sided:
         return UNUSUAL
-    if hour is not None and bool((z > 0).all()) and bool(((hour >= 21) | (hour < 6)).mean() > 0.9):
+    at_night = hour is not None and ((hour >= 21) | (hour < 6)).mean() > ONE_SIDED
+    if at_night and z.mean() > 0 and values.size >= NIGHT_HOURS * per_hour:
         return NIGHT
+    if values.size < LONG_HOURS * per_hour:
+        return UNUSUAL
     size = np.abs(values - expected)
     third = max(1, size.size // 3)
     first, last = float(np.median(size[:third])), float(np.median(size[-third:]))
-    return DRIFT if last > 1.6 * first else SHIFT
+    return DRIFT if last > GROWS * first else SHIFT
 
 
 def _factor(ratios: Floats) -> float | None:

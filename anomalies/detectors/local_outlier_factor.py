@@ -8,29 +8,32 @@ from sklearn.neighbors import LocalOutlierFactor as Factor
 from anomalies.detectors.base import Problem, Scores
 from anomalies.detectors.frontend import calibrated, combined, evidence_of, scores
 
-FITTED_ON = 1_000
+LEAST_FITTED = 32
+FITTED_ON = 1_000  # readings at most
+NEIGHBOURS = (10, 200)  # a quarter of the readings within these; few neighbours hide long faults
+CORE = 1.0  # sigma-equivalents in every channel; within, the factor is 1 as near as matters
 
 
 class LocalOutlierFactor:
-    """The factor of each reading among the deviations and steps of the reference."""
+    """The factor of each reading among the deviations, steps and means of the reference."""
 
     name = "local_outlier_factor"
 
     def score(self, problem: Problem, *, seed: int = 0) -> Scores:
         evidence = evidence_of(problem)
-        channels = evidence.channels
-        reaches = [calibrated(evidence, channel) for channel in channels]
-        sizes = np.column_stack([np.sign(c) * r.sigma(c) for r, c in zip(reaches, channels, strict=True)])
-        chosen = np.flatnonzero(evidence.reference)
+        reaches = [calibrated(evidence, channel) for channel in evidence.channels]
+        sizes = np.column_stack(
+            [np.sign(c) * r.sigma(c) for r, c in zip(reaches, evidence.channels, strict=True)]
+        )
         largest = np.abs(sizes).max(axis=1)
-        if chosen.size < 32:
+        chosen = np.flatnonzero(evidence.reference)
+        asked = np.flatnonzero(largest > CORE)
+        if chosen.size < LEAST_FITTED or asked.size == 0:
             return scores(evidence, largest, reaches[0])
         if chosen.size > FITTED_ON:
             chosen = np.random.default_rng(seed).choice(chosen, FITTED_ON, replace=False)
-        k = int(np.clip(chosen.size // 4, 10, 200))
-        factor = Factor(n_neighbors=k, novelty=True, n_jobs=1).fit(sizes[chosen])
-        asked = np.flatnonzero(largest > 1.0)
-        raw = np.zeros(largest.size)
-        raw[asked] = np.log(np.maximum(-factor.score_samples(sizes[asked]), 1.0))
-        raw = raw + 1e-3 * largest
-        return scores(evidence, combined(evidence, raw), reaches[0])
+        neighbours = int(np.clip(chosen.size // 4, *NEIGHBOURS))
+        factor = Factor(n_neighbors=neighbours, novelty=True, n_jobs=1).fit(sizes[chosen])
+        thinness = 1e-3 * largest  # in the core, where it is no more than an order
+        thinness[asked] += np.log(np.maximum(-factor.score_samples(sizes[asked]), 1.0))
+        return scores(evidence, combined(evidence, thinness), reaches[0])

@@ -24,7 +24,7 @@ function words(zone, unit) {
 // a null is a gap in the readings and breaks the line.
 function table(data) {
   const empty = { time: [], value: [] };
-  const { readings = empty, outcome = empty, forecast } = data;
+  const { readings = empty, outcome = data.flagged ?? empty, forecast } = data;
   return uPlot.join([
     [readings.time, readings.value],
     forecast ? [forecast.time, forecast.p90, forecast.p10, forecast.p50] : [[], [], [], []],
@@ -47,7 +47,7 @@ function verticalLine(seconds) {
   };
 }
 
-function reader(output, say) {
+function reader(output, say, last) {
   return (u) => {
     const i = u.cursor.idx;
     if (i == null) return;
@@ -55,7 +55,7 @@ function reader(output, say) {
     const parts = [say.moment(time)];
     if (p50 != null) parts.push(`median ${say.value(p50)}, 80 % between ${say.bare(p10)} and ${say.bare(p90)}`);
     if (before != null) parts.push(`read ${say.value(before)}`);
-    if (after != null) parts.push(`read ${say.value(after)}`);
+    if (after != null) parts.push(`${last} ${say.value(after)}`);
     output.textContent = parts.join(" · ");
   };
 }
@@ -66,6 +66,7 @@ function draw(figure) {
   const say = words(data.zone, data.unit);
   const size = () => ({ width: plot.clientWidth, height: Math.max(240, Math.min(380, plot.clientWidth * 0.5)) });
   const stroke = (name, width, extra = {}) => ({ stroke: () => color(name), width, points: { show: false }, ...extra });
+  const dots = { paths: () => null, points: { show: true, size: 7, fill: () => color("--chart-outcome") } };
   const axis = { stroke: () => color("--chart-axis"), grid: { stroke: () => color("--chart-grid"), width: 1 }, ticks: { show: false } };
   const chart = new uPlot(
     {
@@ -88,12 +89,12 @@ function draw(figure) {
         stroke("--chart-edge", 1),
         stroke("--chart-edge", 1),
         stroke("--chart-median", 2.5),
-        stroke("--chart-outcome", 1.5, { dash: [5, 3] }),
+        stroke("--chart-outcome", 1.5, data.flagged ? dots : { dash: [5, 3] }),
       ],
       bands: [{ series: [2, 3], fill: () => color("--chart-band") }],
       hooks: {
         draw: data.start ? [verticalLine(data.start)] : [],
-        setCursor: [reader(figure.querySelector(".readout"), say)],
+        setCursor: [reader(figure.querySelector(".readout"), say, data.flagged ? "flagged" : "read")],
       },
     },
     table(data),
