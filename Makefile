@@ -8,7 +8,7 @@ VENV ?= .venv
 PY = $(VENV)/bin/python
 UV = $(shell command -v uv 2>/dev/null)
 
-.PHONY: up test browser check lock openapi configuration bench bench-forecast bench-stack bench-ingest clean
+.PHONY: up test browser check lock openapi configuration bench bench-forecast bench-stack bench-ingest bench-anomaly clean
 
 up: $(VENV)/.installed
 	@set -a; if [ -f .env ]; then . ./.env; fi; set +a; exec $(PY) manage.py up
@@ -126,7 +126,7 @@ lock: $(VENV)/.installed-dev
 
 # Benchmarks: minutes each; benchmarks/README.md says what they measure.
 
-bench: bench-forecast bench-stack bench-ingest
+bench: bench-forecast bench-stack bench-ingest bench-anomaly
 
 bench-forecast: $(VENV)/.installed-dev
 	@$(PY) -m benchmarks.forecast --write docs/benchmarks/forecast.md
@@ -136,6 +136,9 @@ bench-stack: $(VENV)/.installed-dev
 
 bench-ingest: $(VENV)/.installed-dev
 	@$(PY) -m benchmarks.ingest --write docs/benchmarks/ingest.md
+
+bench-anomaly: $(VENV)/.installed-dev
+	@OMP_NUM_THREADS=1 $(PY) -m benchmarks.anomaly --write docs/benchmarks/anomaly.md
 
 clean:
 	@rm -rf $(VENV) .venv-bench .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis staticfiles
