@@ -107,7 +107,7 @@ class VersionView(PermissionsByVerb, APIView):
 
     @extend_schema(
         parameters=[DeleteQuerySerializer],
-        responses=DeletedSerializer,
+        responses={200: DeletedSerializer},
         tags=TAGS,
         operation_id="delete_model_version",
     )

@@ -12,7 +12,7 @@ from omarino.permissions import AI_USER
 from registry.actions import set_gates
 from registry.models import ModelVersion, Reference, Stage, Transition
 from tests.factories import make_version
-from tests.pages.conftest import Pages
+from tests.pages.conftest import Pages, Visits, make_person
 from tests.registry import models_made
 from tests.registry.conftest import folder  # noqa: F401  an empty storage for these tests as well
 
@@ -148,3 +148,20 @@ def test_nothing_is_added_or_deleted_here(alice: Principal, pages_of: Pages) -> 
     assert (
         pages.post(f"/admin/registry/modelversion/{version.pk}/delete/", {"post": "yes"}).status_code == 403
     )
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("phone", [False, True], ids=["desk", "phone"])
+def test_a_person_promotes_in_a_browser(alice: Principal, visit: Visits, phone: bool) -> None:
+    _, new = two_versions(alice)
+    window = visit(phone=phone)
+    window.enter(make_person(alice))
+
+    for path in (MODELS, f"{MODELS}{new.model_id}/change/", page_of(new)):
+        window.go(path)
+        assert not window.is_too_wide(), path
+    window.page.get_by_label("Why?").fill("half a kW less")
+    window.page.get_by_role("button", name="Put into production").click()
+
+    assert "Version v1.1.0 went from staging to production." in window.page.content()
+    assert ModelVersion.objects.production().get() == new
