@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import base64
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import connections
 
 from omarino.authentication import Principal
 from omarino.permissions import AI_USER, FORECASTER
+from registry.actions import register_version
+from registry.errors import VersionBusy, VersionExists
 from registry.models import ModelVersion, RegisteredModel, Transition
 from tests.conftest import ClientOf
 from tests.registry import models_made
@@ -193,3 +197,31 @@ def test_a_storage_that_fails_leaves_neither_row_nor_file(
     assert (response.status_code, response.json()["code"]) == (503, "storage_unavailable")
     assert not ModelVersion.objects.exists()
     assert not (folder / "alpha/site-load/v1.0.0/metadata.json").exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_many_who_register_one_version_at_once_one_does(alice: Principal, folder: Path) -> None:
+    def register(index: int) -> str:
+        try:
+            register_version(
+                tenant_id="alpha",
+                by=alice,
+                model_name="site-load",
+                version="v1.0.0",
+                metadata={"framework": f"of {index}"},
+                metrics={},
+            )
+        except (VersionExists, VersionBusy) as refusal:
+            return refusal.code
+        finally:
+            connections.close_all()
+        return f"of {index}"
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(register, range(8)))
+
+    (winner,) = set(answers) - {"version_exists", "version_busy"}
+    assert ModelVersion.objects.get().framework == winner
+    said = json.loads((folder / "alpha/site-load/v1.0.0/metadata.json").read_text())
+    assert said["framework"] == winner
+    assert Transition.objects.count() == 1
