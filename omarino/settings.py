@@ -262,6 +262,7 @@ def _storage(folder: Path, prefix: str) -> dict[str, Any]:
             "bucket_name": MODEL_STORAGE_BUCKET,
             "location": prefix,
             "file_overwrite": True,
+            "max_memory_size": 16_777_216,  # of a file that is read; what is larger goes through a temporary one
             "client_config": Config(
                 signature_version="s3v4",
                 s3={"addressing_style": "path"},

@@ -10,37 +10,52 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from omarino.errors import Outage
 from registry.formats.base import ArtifactRefused, PickleRefused, Portrait
 
 ROOT = str(Path(__file__).resolve().parent.parent)
 RUN = "import sys; sys.path.insert(0, sys.argv.pop(1)); from registry.formats.opened_apart import main; main(*sys.argv[1:])"
 START_S = 30.0  # a new process that imports what models need, on a busy machine
 MAX_ANSWER_BYTES = 4_194_304
-AT_ONCE = threading.Semaphore(2)  # of this process: more would only take its memory
+AT_ONCE = threading.Semaphore(
+    2
+)  # of this process: more would only take its memory, and its threads from others
+WAIT_S = 10.0
 REFUSALS = {refusal.code: refusal for refusal in (ArtifactRefused, PickleRefused)}
 
 
+class InspectionBusy(Outage):
+    code = "inspection_busy"
+    detail = "Other artifacts are being opened at this moment. Nothing was changed; send it again shortly."
+
+
 def open_apart(path: Path, *, seconds: int, memory_mb: int) -> tuple[Portrait, list[str]]:
-    """What the artifact at `path` is, and the limits that held. Raises ArtifactRefused with the reason.
+    """What the artifact at `path` is, and the limits that held. Raises ArtifactRefused with the
+    reason, InspectionBusy when too many wait.
 
     A new interpreter (nothing of ours is in its memory) with an empty environment, limits of processor time,
     memory and files, no network and no other programs; the limits that this machine refuses are not in the list.
     """
     command = [sys.executable, "-I", "-B", "-c", RUN, ROOT, str(seconds), str(memory_mb)]
     environment = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "LC_ALL": "C.UTF-8"}
-    with AT_ONCE, path.open("rb") as artifact:
-        try:
+    if not AT_ONCE.acquire(timeout=WAIT_S):
+        raise InspectionBusy()
+    try:
+        with path.open("rb") as artifact:
             ended = subprocess.run(
                 command,
                 stdin=artifact,
                 check=False,
-                capture_output=True,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,  # libraries may say much, and this process would have to hold it
                 env=environment,
                 cwd="/",
                 timeout=seconds + START_S,
             )
-        except subprocess.TimeoutExpired:
-            raise ArtifactRefused(reason=f"opening it took longer than {seconds} s.") from None
+    except subprocess.TimeoutExpired:
+        raise ArtifactRefused(reason=f"opening it took longer than {seconds} s.") from None
+    finally:
+        AT_ONCE.release()
     if ended.returncode < 0:
         raise ArtifactRefused(reason=_death(-ended.returncode, seconds))
     answer = _answer(ended)
@@ -50,9 +65,8 @@ def open_apart(path: Path, *, seconds: int, memory_mb: int) -> tuple[Portrait, l
 
 
 def _answer(ended: subprocess.CompletedProcess[bytes]) -> dict[str, Any]:
-    if ended.returncode != 0 or not ended.stdout or len(ended.stdout) > MAX_ANSWER_BYTES:
-        last = ended.stderr.decode(errors="replace").strip().splitlines()[-1:]
-        raise ArtifactRefused(reason=f"the process that opened it failed ({' '.join(last)[:200]}).")
+    if not ended.stdout or len(ended.stdout) > MAX_ANSWER_BYTES:
+        raise ArtifactRefused(reason="the process that opened it ended without an answer.")
     answer: dict[str, Any] = json.loads(ended.stdout)
     return answer
 

@@ -15,7 +15,7 @@ import struct
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Never
 
 CLONE_NEWNET, CLONE_NEWUSER, CLONE_NEWIPC = 0x40000000, 0x10000000, 0x08000000
 PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 38, 22, 2
@@ -184,16 +184,26 @@ def main(seconds: str, memory_mb: str) -> None:
     answer_to = os.dup(1)
     os.dup2(2, 1)  # what a library prints is no answer
     held = limit_yourself(seconds=int(seconds), memory_mb=int(memory_mb))
+
+    def give(answer: dict[str, Any]) -> Never:
+        os.write(answer_to, json.dumps({**answer, "held": held}, default=str).encode())
+        os._exit(0)  # no library's farewell
+
+    def refuse(reason: str) -> Never:
+        give({"code": "artifact_refused", "reason": reason})
+
+    # What no reader foresaw is a refusal as well: this process has nothing else to say.
+    sys.excepthook = lambda kind, fault, _: refuse(
+        f"opening it failed ({kind.__name__}: {str(fault)[:200]})."
+    )
     from registry.formats.base import ArtifactRefused
 
     try:
-        answer: dict[str, Any] = {"portrait": portrait_of(content), "held": held}
+        give({"portrait": portrait_of(content)})
     except ArtifactRefused as refusal:
-        answer = {"code": refusal.code, "reason": refusal.facts["reason"], "held": held}
+        give({"code": refusal.code, "reason": refusal.facts["reason"]})
     except MemoryError:
-        answer = {"code": "artifact_refused", "reason": "opening it needs too much memory.", "held": held}
-    os.write(answer_to, json.dumps(answer, default=str).encode())
-    os._exit(0)  # no library's farewell
+        refuse("opening it needs too much memory.")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from omarino.authentication import Principal
 from registry.formats import load, sniff
 from registry.formats.base import ArtifactRefused, PickleRefused
 from registry.models import ModelVersion
-from registry.quarantine import ROOT, open_apart
+from registry.quarantine import ROOT, InspectionBusy, open_apart
 from tests.conftest import ClientOf
 from tests.registry import models_made
 from tests.registry.hostile import LIGHTGBM, OTHERS, PICKLES, Made
@@ -145,3 +146,30 @@ def test_whatever_is_cut_anywhere_is_refused_or_whole() -> None:
     for end in range(30, text.find(b"end of trees"), len(text) // 40):
         with pytest.raises(ArtifactRefused):
             load("lightgbm", text[:end])
+
+
+def test_who_waits_too_long_is_told_to_come_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    artifact = tmp_path / "artifact"
+    artifact.write_bytes(b"x")
+    monkeypatch.setattr("registry.quarantine.AT_ONCE", threading.Semaphore(0))
+    monkeypatch.setattr("registry.quarantine.WAIT_S", 0.01)
+
+    with pytest.raises(InspectionBusy):
+        open_apart(artifact, seconds=1, memory_mb=512)
+
+
+def test_what_no_reader_foresaw_is_a_refusal_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    artifact = tmp_path / "artifact"
+    artifact.write_bytes(b"x")
+    run = "import sys; sys.path.insert(0, sys.argv.pop(1)); import registry.formats.opened_apart as apart\n"
+    monkeypatch.setattr("registry.quarantine.RUN", run + "apart.portrait_of = len\napart.main('5', 'x')")
+    with pytest.raises(ArtifactRefused, match="without an answer"):
+        open_apart(artifact, seconds=5, memory_mb=512)
+
+    fails = (
+        run
+        + "def fail(content): raise LookupError('odd')\napart.portrait_of = fail\napart.main(*sys.argv[1:])"
+    )
+    monkeypatch.setattr("registry.quarantine.RUN", fails)
+    with pytest.raises(ArtifactRefused, match="LookupError: odd"):
+        open_apart(artifact, seconds=5, memory_mb=512)

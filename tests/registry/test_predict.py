@@ -328,3 +328,14 @@ def test_a_model_is_loaded_once_for_many_requests(alice: Principal, client_of: C
 
     assert list(CACHE.sizes()) == [version.sha256]
     assert serving.predictor_of(version) is CACHE.get(version)
+
+
+def test_a_prediction_costs_one_query(
+    alice: Principal, client_of: ClientOf, django_assert_num_queries: Any
+) -> None:
+    version = make_version(alice, artifact=models_made.lightgbm_text(), stage=Stage.PRODUCTION)
+    client = client_of(alice)
+    predict(client, version)
+
+    with django_assert_num_queries(1):
+        predict(client, "alpha:site-load:production")
