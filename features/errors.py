@@ -79,3 +79,31 @@ class NothingTaken(HubError):
     code = "nothing_taken"
     title = "Unprocessable content"
     detail = "None of the {rejected_total} readings could be taken; `rejected` says why. Nothing was stored."
+
+
+class UnknownFeatureSet(HubError):
+    status = 422
+    code = "unknown_feature_set"
+    title = "Unprocessable content"
+    detail = "There is no feature set {feature_set!r}. There are: {known}."
+
+
+class UnknownFeature(HubError):
+    status = 422
+    code = "unknown_feature"
+    title = "Unprocessable content"
+    detail = "These features do not exist: {unknown}. There are: {known}."
+
+
+class FeaturesNotChosen(HubError):
+    status = 422
+    code = "features_not_chosen"
+    title = "Unprocessable content"
+    detail = "Name either a feature_set ({known}) or feature_names, not both."
+
+
+class AssetUnknown(HubError):
+    status = 404
+    code = "asset_unknown"
+    title = "Not found"
+    detail = "This tenant has no asset {asset_id}. An asset is made by its first reading."
