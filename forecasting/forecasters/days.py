@@ -207,6 +207,7 @@ def _covariates_on_the_wall(
     columns: list[Floats] = []
     names: list[str] = []
     notes: list[str] = []
+    unknown_ahead: list[str] = []
     given = problem.covariates
     slot_minutes = _slot_minutes(problem)
     spacing = problem.series.interval_minutes / slot_minutes
@@ -215,8 +216,11 @@ def _covariates_on_the_wall(
     for k, name in enumerate(given.names):
         past, future = given.past[:, k], given.future[:, k]
         known = np.isfinite(past)
-        if not known.any() or not np.isfinite(future).any():
-            notes.append(f"{name} was not used: its past or its future is unknown.")
+        if not known.any():
+            notes.append(f"{name} was not used: its past is unknown.")
+            continue
+        if not np.isfinite(future).any():
+            unknown_ahead.append(name)
             continue
         if np.ptp(past[known]) <= 1e-9 * float(np.abs(past[known]).max()):
             notes.append(f"{name} was not used: it never changed.")
@@ -230,7 +234,26 @@ def _covariates_on_the_wall(
             notes.append(f"{name} is not known for every step; earlier days stand in for it.")
         columns.append(_continued(table, 1440 // slot_minutes))
         names.append(name)
+    if unknown_ahead:
+        notes.append(_not_known_ahead(unknown_ahead))
     return columns, tuple(names), notes
+
+
+def _not_known_ahead(names: list[str]) -> str:
+    """One sentence for all of them: a site with weather stored has many.
+
+    >>> _not_known_ahead(["temperature", "humidity"])[:73]
+    'The values of temperature and humidity ahead are not known, so they were '
+    """
+    if len(names) > 3:
+        listed = f"{names[0]}, {names[1]} and {len(names) - 2} more"
+    else:
+        listed = " and ".join(part for part in (", ".join(names[:-1]), names[-1]) if part)
+    pronoun = "they were" if len(names) > 1 else "it was"
+    return (
+        f"The values of {listed} ahead are not known, so {pronoun} not used. "
+        "Store a weather forecast (POST /ai/features/weather) or send features."
+    )
 
 
 def _continued(table: Floats, per_day: int) -> Floats:

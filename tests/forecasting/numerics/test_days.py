@@ -122,3 +122,19 @@ def test_covariates_meet_the_days_and_the_unknown_end_repeats_a_day() -> None:
     np.testing.assert_array_equal(days.covariates[0, :3].ravel(), np.arange(72, dtype=np.float64))
     np.testing.assert_array_equal(days.covariates[0, 3], np.arange(48, 72, dtype=np.float64))
     assert "not known for every step" in days.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("count", "said"),
+    [(1, "a ahead"), (2, "a and b ahead"), (3, "a, b and c ahead"), (7, "a, b and 5 more ahead")],
+)
+def test_all_covariates_unknown_ahead_share_one_warning(count: int, said: str) -> None:
+    asked = problem(np.ones(48), "2025-06-02T00:00", steps=24)
+    past = np.arange(48.0)[:, None] + np.arange(count)
+    told = Covariates(tuple("abcdefg"[:count]), past, np.full((24, count), np.nan))
+
+    days = cut_into_days(Problem(asked.series, 24, asked.calendar, told))
+
+    (warning,) = days.warnings
+    assert warning.startswith(f"The values of {said} are not known")
+    assert warning.endswith("Store a weather forecast (POST /ai/features/weather) or send features.")
