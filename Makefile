@@ -8,7 +8,7 @@ VENV ?= .venv
 PY = $(VENV)/bin/python
 UV = $(shell command -v uv 2>/dev/null)
 
-.PHONY: up test browser check lock openapi configuration bench bench-forecast bench-stack bench-ingest bench-anomaly clean
+.PHONY: up test browser check lock openapi configuration bench bench-forecast bench-stack bench-ingest bench-anomaly bench-serving clean
 
 up: $(VENV)/.installed
 	@set -a; if [ -f .env ]; then . ./.env; fi; set +a; exec $(PY) manage.py up
@@ -126,7 +126,7 @@ lock: $(VENV)/.installed-dev
 
 # Benchmarks: minutes each; benchmarks/README.md says what they measure.
 
-bench: bench-forecast bench-stack bench-ingest bench-anomaly
+bench: bench-forecast bench-stack bench-ingest bench-anomaly bench-serving
 
 bench-forecast: $(VENV)/.installed-dev
 	@$(PY) -m benchmarks.forecast --write docs/benchmarks/forecast.md
@@ -139,6 +139,9 @@ bench-ingest: $(VENV)/.installed-dev
 
 bench-anomaly: $(VENV)/.installed-dev
 	@OMP_NUM_THREADS=1 $(PY) -m benchmarks.anomaly --write docs/benchmarks/anomaly.md
+
+bench-serving: $(VENV)/.installed-dev
+	@$(PY) -m benchmarks.serving --write docs/benchmarks/serving.md
 
 clean:
 	@rm -rf $(VENV) .venv-bench .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis staticfiles

@@ -4,7 +4,7 @@ Starts the product as `make up` does, registers one LightGBM model (300 trees, 2
 promotes it, and asks for predictions by `production`: single rows with wrk at 8 and 32 connections, batches of
 10,000 rows by row and by column, one after the other. The library alone, in this process, stands beside.
 
-    python benchmarks/serving.py --seconds 10 --write docs/benchmarks/serving.md
+    python -m benchmarks.serving --seconds 10 --write docs/benchmarks/serving.md
 
 wrk is a Debian package. It runs on the same machine and takes its share of the processors.
 """
@@ -36,6 +36,20 @@ from benchmarks.stack import Stack  # noqa: E402
 
 TREES, FEATURES, BATCH = 300, 20, 10_000
 MODEL = "bench:bench"
+LOAD = """
+import resource, sys, time
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+from registry.formats.lightgbm_text import LightGBMPredictor, check_structure
+resident = lambda: int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 1e6
+content = Path(sys.argv[2]).read_bytes()
+began = time.perf_counter()
+check_structure(content)
+checked = time.perf_counter() - began
+before, began = resident(), time.perf_counter()
+kept = LightGBMPredictor(content)
+print(checked * 1000, (time.perf_counter() - began) * 1000, resident() - before)
+"""
 LUA = """
 wrk.method = "POST"
 wrk.body = '{body}'
@@ -124,11 +138,28 @@ def measure(seconds: int) -> list[tuple[str, str]]:
                 )
             found += batches(client, rows, names)
             found.append(("promotion seen by the next request", f"{promoted_ms(stack, client, body):.0f} ms"))
+    found += loads()
     alone = median_ms(lambda: booster.predict(rows[:1], num_threads=1), 200)
     found.append(("the library alone, one row", f"{alone:.2f} ms"))
     alone = median_ms(lambda: booster.predict(rows, num_threads=1), 5)
     found.append((f"the library alone, {BATCH:,} rows", f"{BATCH / alone * 1000:,.0f} rows/s"))
     return found
+
+
+def loads() -> list[tuple[str, str]]:
+    """A model of about 10 MB, read and checked in a fresh process, as a web process does it; and its memory."""
+    with tempfile.TemporaryDirectory() as made:
+        artifact = Path(made) / "model.txt"
+        trained(380, leaves=255).save_model(artifact)
+        size = artifact.stat().st_size / 1e6
+        said = subprocess.run(
+            [sys.executable, "-c", LOAD, str(ROOT), str(artifact)], capture_output=True, text=True, check=True
+        ).stdout.split()
+    return [
+        (f"loading a model of {size:.1f} MB: checking its structure", f"{float(said[0]):.0f} ms"),
+        (f"loading a model of {size:.1f} MB: all of it", f"{float(said[1]):.0f} ms"),
+        (f"memory of a loaded model of {size:.1f} MB", f"{float(said[2]):.0f} MB"),
+    ]
 
 
 def batches(client: httpx.Client, rows: np.ndarray, names: list[str]) -> list[tuple[str, str]]:
@@ -191,7 +222,7 @@ def report(found: list[tuple[str, str]]) -> str:
         "|---|---|",
         *(f"| {what} | {number} |" for what, number in found),
         "",
-        "Written by `python benchmarks/serving.py`.",
+        "Written by `make bench-serving`.",
         "",
     ]
     return "\n".join(lines)
