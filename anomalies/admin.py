@@ -89,5 +89,5 @@ class DetectionAdmin(TenantAdmin[Detection]):
             "chart_in_words": in_words(detection),
             **(extra_context or {}),
         }
-        request.current_app = self.admin_site.name  # type: ignore[attr-defined]
+        request.current_app = self.admin_site.name
         return TemplateResponse(request, "admin/anomalies/detection/page.html", context)

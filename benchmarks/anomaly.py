@@ -316,7 +316,7 @@ def markdown(
             "# Anomaly benchmark",
             f"`{command}` on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {took / 60:.1f} minutes, Python "
             f"{platform.python_version()}, {os.cpu_count()} cores, load {load}. Seeds {seeds}, on which nothing was "
-            "tuned (the detectors were tuned on seeds 11 to 13 of the same series). `benchmarks/README.md` says "
+            "tuned (the detectors were tuned on seeds 11 to 16 of the same series). `benchmarks/README.md` says "
             "what is measured.",
             "## Bars",
             f"At the default sensitivity, 3; the bar in brackets, a missed one in bold: {missed} of "

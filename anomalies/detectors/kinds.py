@@ -19,7 +19,7 @@ KINDS = (
 )
 UNUSUAL, SPIKE, DROP, STUCK, SHIFT, SCALE, MISSING, DRIFT, NIGHT = range(len(KINDS))
 NAMED_FROM = 2.0  # score; what is below belongs to no episode
-CORE_SHARE = 0.5  # of an episode's highest score: what is named
+CORE_SHARE = 0.3  # of an episode's largest deviation: what is named
 BRIDGED_HOURS = 3.0  # between two parts of one episode
 FACTORS = (0.001, 0.01, 0.1, 10.0, 100.0, 1000.0)
 SPIKE_POINTS = 2
@@ -52,7 +52,8 @@ def kinds_of(
     ordinary = (score >= NAMED_FROM) & is_known & (frozen < NAMED_FROM)
     begins, ends = _episodes(ordinary, max(1, round(BRIDGED_HOURS * per_hour)))
     for begin, end in zip(begins.tolist(), ends.tolist(), strict=True):
-        core = ordinary[begin:end] & (score[begin:end] >= CORE_SHARE * score[begin:end].max())
+        size = np.abs(z[begin:end])
+        core = ordinary[begin:end] & (size >= CORE_SHARE * size[ordinary[begin:end]].max())
         cells = begin + np.flatnonzero(core)
         named = _kind_of_episode(
             z[cells], values[cells], expected[cells], None if hour is None else hour[cells], per_hour

@@ -10,7 +10,11 @@ import numpy as np
 from anomalies.detectors.base import MAX_SCORE, Flags, Floats, Ints
 from anomalies.detectors.grid import Grid
 
-LEAST_RUN = 4  # equal readings in a row below this are chance, whatever the odds
+LEAST_RUN = 5  # equal readings in a row below this are chance, whatever the odds
+LEAST_DEAD = 3
+SELDOM_ZERO = 0.05  # where it is nought more often at that hour, nought is no fault
+RESTS_IN = 3  # runs besides the longest, which hold
+RESTING_SHARE = 0.03  # of all readings
 LEAST_GAP = 3
 LEAST_STEPS = 24
 _SIGMAS = np.linspace(0.0, MAX_SCORE, 1201)
@@ -76,14 +80,36 @@ def frozen(grid: Grid) -> Runs:
     chance = (repeats + 1.0) / (int(known.sum()) + 2.0)
     score = _sigma_of_log(np.log(chance) * np.maximum(length - 1, 0))
     score[(length < LEAST_RUN) | ~known] = 0.0
-    begins = np.flatnonzero((length >= LEAST_RUN) & known & (np.diff(group, prepend=-1) > 0))
-    for value in np.unique(values[begins]):
-        own = begins[values[begins] == value]
-        runs = np.sort(length[own])
-        second = int(runs[-2]) if runs.size > 1 else 0
-        usual = length <= max(1.5 * second, LEAST_RUN - 1)
-        score[(values == value) & usual] = 0.0
-    return Runs(np.where(known, length, 0), score)
+    for value in np.unique(values[score > 0.0]):
+        at = values == value
+        runs = np.unique(group[at])
+        elsewhere = int(at.sum()) - int(length[at].max())
+        if runs.size > RESTS_IN and elsewhere >= RESTING_SHARE * known.sum():
+            score[at] = 0.0
+        else:
+            second = np.sort(length[np.searchsorted(group, runs)])[-2] if runs.size > 1 else 0
+            score[at & (length <= max(1.5 * second, LEAST_RUN - 1))] = 0.0
+    return Runs(np.where(known, length, 0), np.maximum(score, _dead(grid, values == 0.0, length)))
+
+
+def _dead(grid: Grid, is_zero: Flags, length: Ints) -> Floats:
+    """Sigma-equivalents of runs of nought, by how often it is nought at those times of the day.
+
+    The first reading counts by its odds, each further one by their root, since noughts come together.
+    """
+    known = np.isfinite(grid.values)
+    zeros = np.bincount(grid.slot[is_zero], minlength=grid.slots)
+    seen = np.bincount(grid.slot[known], minlength=grid.slots)
+    log_odds = np.log((zeros + 1.0) / (seen + 2.0))[grid.slot]
+    begins = np.flatnonzero(is_zero & (length >= LEAST_DEAD) & np.concatenate(([True], ~is_zero[:-1])))
+    total = np.concatenate(([0.0], np.cumsum(log_odds)))
+    score = np.zeros(grid.values.size)
+    for begin in begins.tolist():
+        end = begin + int(length[begin])
+        if log_odds[begin:end].mean() > np.log(SELDOM_ZERO):
+            continue
+        score[begin:end] = _sigma_of_log(0.5 * (total[end] - total[begin] + log_odds[begin]))
+    return score
 
 
 def missing(grid: Grid) -> Runs:

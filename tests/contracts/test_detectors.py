@@ -89,7 +89,7 @@ def test_what_meters_do_wrong_is_found_and_named(detector: Detector, fault: str,
     kinds = [KINDS[scores.kind[index]] for index in sure if where.start <= index < where.stop]
     assert max(set(kinds), key=kinds.count) == kind
     outside = np.setdiff1d(found, np.arange(where.start - 4, where.stop + 4))
-    assert outside.size <= 15  # of 1,008
+    assert outside.size <= 20  # of 1,008
 
 
 def test_less_sensitive_never_flags_more(detector: Detector) -> None:
