@@ -94,7 +94,7 @@ def register_version(
         tenant_id=tenant_id,
         version=version,
         model_type=model_type,
-        framework=metadata["framework"],
+        framework=metadata.get("framework") or (portrait.format if portrait else ""),
         algorithm=metadata.get("algorithm") or "",
         metadata=dict(metadata),
         metrics=dict(metrics),

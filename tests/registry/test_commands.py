@@ -43,6 +43,7 @@ def test_a_file_is_registered(tmp_path: Path) -> None:
     assert "alpha:load:v1.0.0 (staging)" in said
     version = ModelVersion.objects.get()
     assert (version.format, version.metrics, version.model_type) == ("lightgbm", {"mae": 1.5}, "forecast")
+    assert (version.framework, version.metadata) == ("lightgbm", {"feature_names": ["a", "b", "c", "d"]})
     assert Transition.objects.get().by.startswith("command:")
 
 

@@ -83,10 +83,9 @@ class Command(BaseCommand):
 
     def _said(self, options: dict[str, Any]) -> dict[str, Any]:
         metadata = self._json(options["metadata"]) if options["metadata"] else {}
+        framework = options["framework"] or metadata.get("framework")
         given = {
-            "framework": options["framework"] or metadata.get("framework") or "scikit-learn"
-            if options["trust_pickle"]
-            else options["framework"] or metadata.get("framework") or "not said",
+            "framework": framework or "found by opening it",
             **({"algorithm": options["algorithm"]} if options["algorithm"] else {}),
             **({"feature_names": options["features"].split(",")} if options["features"] else {}),
         }
@@ -101,6 +100,8 @@ class Command(BaseCommand):
         if not said.is_valid():
             wrong = (f"{name}: {json.dumps(texts, default=str)}" for name, texts in said.errors.items())
             raise CommandError(" ".join(wrong))
+        if not framework:
+            del said.validated_data["metadata"]["framework"]
         return dict(said.validated_data)
 
     def _metrics(self, given: Sequence[str]) -> dict[str, float]:
