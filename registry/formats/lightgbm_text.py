@@ -152,7 +152,7 @@ def _check_tree(tree: dict[str, str], where: str, features: int) -> None:
     for names, length in ((BY_LEAF, leaves), (BY_NODE, nodes)):
         for name in names:
             if tree.get(name):
-                _reals(tree, name, where, length)
+                _counted(tree, name, where, REAL, length)  # no place is looked up by them
     if nodes == 0:
         return
     split = _wholes(tree, "split_feature", where, nodes)
@@ -231,9 +231,15 @@ def _reals(pairs: dict[str, str], name: str, where: str, length: int | None = No
 def _words(
     pairs: dict[str, str], name: str, where: str, shape: re.Pattern[str], length: int | None
 ) -> list[str]:
-    if not shape.fullmatch(pairs.get(name, "")):
+    return _counted(pairs, name, where, shape, length).split(" ")
+
+
+def _counted(pairs: dict[str, str], name: str, where: str, shape: re.Pattern[str], length: int | None) -> str:
+    """The value, which looks like numbers, and as many as there must be."""
+    value = pairs.get(name, "")
+    if not shape.fullmatch(value):
         raise ArtifactRefused(reason=f"{name} of {where} is missing or not made of numbers.")
-    words = pairs[name].split(" ")
-    if length is not None and len(words) != length:
-        raise ArtifactRefused(reason=f"{name} of {where} has {len(words)} values, not {length}.")
-    return words
+    have = value.count(" ") + 1
+    if length is not None and have != length:
+        raise ArtifactRefused(reason=f"{name} of {where} has {have} values, not {length}.")
+    return value
