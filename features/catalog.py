@@ -235,9 +235,9 @@ def feature_set(name: str) -> FeatureSet:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What was asked for: a set under its name, or features by name (`label` is then "custom")."""
+    """What was asked for: a set under its name, or features by name (`feature_set` is then None)."""
 
-    label: str
+    feature_set: str | None
     features: tuple[Feature, ...]
 
     @property
@@ -252,4 +252,4 @@ def choose(feature_set_name: str | None, feature_names: Sequence[str] | None) ->
         raise FeaturesNotChosen(known=", ".join(FEATURE_SETS))
     if feature_set_name is not None:
         return Choice(feature_set_name, feature_set(feature_set_name).features)
-    return Choice("custom", features_named(feature_names or ()))
+    return Choice(None, features_named(feature_names or ()))

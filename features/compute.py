@@ -256,11 +256,14 @@ def _hour(wall: Ints) -> Ints:
 
 
 def _weekday(wall: Ints) -> Ints:
-    return (wall // DAY_US + 3) % 7  # 1970-01-01 was a Thursday
+    weekday: Ints = (wall // DAY_US + 3) % 7  # 1970-01-01 was a Thursday
+    return weekday
 
 
 def _month(wall: Ints) -> Ints:
-    return (wall // DAY_US).astype("datetime64[D]").astype("datetime64[M]").astype(np.int64) % 12
+    months = (wall // DAY_US).astype("datetime64[D]").astype("datetime64[M]").astype(np.int64)
+    month: Ints = months % 12
+    return month
 
 
 def _day_of_month(wall: Ints) -> Ints:

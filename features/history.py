@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -34,14 +35,34 @@ WHERE tenant_id = %s AND asset_id = %s AND metric = %s AND timestamp >= %s AND t
   AND available_at <= coalesce(%s::timestamptz, 'infinity')
   AND (quality IS NULL OR quality <> ALL (%s))
 """
+_PACKED_WEATHER = " || ".join(f"float8send(coalesce({name}, 'NaN'))" for name in WEATHER_COLUMNS)
 _WEATHER_SQL = f"""
-SELECT string_agg(timestamptz_send(timestamp) || {
-    " || ".join(f"float8send(coalesce({name}, 'NaN'))" for name in WEATHER_COLUMNS)
-}, '')
+SELECT string_agg(timestamptz_send(timestamp) || {_PACKED_WEATHER}, '')
 FROM weather_features
 WHERE tenant_id = %s AND asset_id = %s AND timestamp >= %s AND timestamp < %s
   AND available_at <= coalesce(%s::timestamptz, 'infinity')
 """  # noqa: S608  column names of our own
+# The same of many assets, from several parts of the past. The outermost times stand there once more as
+# plain bounds, so that TimescaleDB leaves out chunks before it looks.
+_OF_ASSETS_SQL = """
+SELECT asset.id, string_agg({packed}, '')
+FROM unnest(%(asset_ids)s::text[]) AS asset(id)
+CROSS JOIN unnest(%(starts)s::timestamptz[], %(befores)s::timestamptz[]) AS span(start, before)
+JOIN {table} AS stored ON stored.tenant_id = %(tenant_id)s AND stored.asset_id = asset.id
+    AND stored.timestamp >= span.start AND stored.timestamp < span.before
+WHERE stored.timestamp >= %(first)s AND stored.timestamp < %(last)s
+  AND available_at <= coalesce(%(as_known_at)s::timestamptz, 'infinity') {usable}
+GROUP BY asset.id
+"""
+_READINGS_OF_ASSETS_SQL = _OF_ASSETS_SQL.format(
+    packed="timestamptz_send(timestamp) || float8send(value)",
+    table="timeseries_data",
+    usable="AND metric = %(metric)s AND (quality IS NULL OR quality <> ALL (%(bad)s))",
+)
+_WEATHER_OF_ASSETS_SQL = _OF_ASSETS_SQL.format(
+    packed=f"timestamptz_send(timestamp) || {_PACKED_WEATHER}", table="weather_features", usable=""
+)
+Span = tuple[datetime, datetime]  # [start, before)
 
 
 def window(
@@ -98,10 +119,43 @@ def weather(
 
     Only columns with at least one value are in the answer. `as_known_at`: as in `window`.
     """
-    records = _records(_WEATHER_SQL, [tenant_id, asset_id, start, before, as_known_at], _WEATHER)
-    columns = {name: records[name].astype(np.float64) for name in WEATHER_COLUMNS}
-    known = {name: column for name, column in columns.items() if not np.isnan(column).all()}
-    return WeatherWindow(_times(records), known)
+    return _weather_window(
+        _records(_WEATHER_SQL, [tenant_id, asset_id, start, before, as_known_at], _WEATHER)
+    )
+
+
+def windows(
+    *,
+    tenant_id: str,
+    asset_ids: Sequence[str],
+    spans: Sequence[Span],
+    metric: str = "value",
+    as_known_at: datetime | None = None,
+) -> dict[str, tuple[Times, Values]]:
+    """Readings of many assets in the disjoint `spans`, in one query; each as in `window`.
+
+    An asset without a reading there is not in the answer.
+    """
+    about = {"metric": metric, "bad": list(BAD_QUALITY)}
+    packed = _records_of_assets(
+        _READINGS_OF_ASSETS_SQL, tenant_id, asset_ids, spans, as_known_at, _POINT, about
+    )
+    return {asset_id: (_times(records), records["value"].astype(np.float64)) for asset_id, records in packed}
+
+
+def weather_of(
+    *,
+    tenant_id: str,
+    asset_ids: Sequence[str],
+    start: datetime,
+    before: datetime,
+    as_known_at: datetime | None = None,
+) -> dict[str, WeatherWindow]:
+    """The weather of [start, before) at many assets, in one query; each as in `weather`."""
+    packed = _records_of_assets(
+        _WEATHER_OF_ASSETS_SQL, tenant_id, asset_ids, [(start, before)], as_known_at, _WEATHER, {}
+    )
+    return {asset_id: _weather_window(records) for asset_id, records in packed}
 
 
 def latest_at(
@@ -179,7 +233,44 @@ def _records(sql: str, parameters: list[Any], record: np.dtype[np.void]) -> NDAr
     with connection.cursor() as cursor:
         cursor.execute(sql, parameters)
         (packed,) = cursor.fetchone()
-    records = np.frombuffer(packed or b"", dtype=record)
+    return _in_order(packed or b"", record)
+
+
+def _records_of_assets(
+    sql: str,
+    tenant_id: str,
+    asset_ids: Sequence[str],
+    spans: Sequence[Span],
+    as_known_at: datetime | None,
+    record: np.dtype[np.void],
+    about: dict[str, Any],
+) -> list[tuple[str, NDArray[np.void]]]:
+    if not spans or not asset_ids:
+        return []
+    starts, befores = zip(*spans, strict=True)
+    parameters = {
+        "tenant_id": tenant_id,
+        "asset_ids": list(asset_ids),
+        "starts": list(starts),
+        "befores": list(befores),
+        "first": min(starts),
+        "last": max(befores),
+        "as_known_at": as_known_at,
+        **about,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(sql, parameters)
+        return [(asset_id, _in_order(packed, record)) for asset_id, packed in cursor.fetchall()]
+
+
+def _weather_window(records: NDArray[np.void]) -> WeatherWindow:
+    columns = {name: records[name].astype(np.float64) for name in WEATHER_COLUMNS}
+    known = {name: column for name, column in columns.items() if not np.isnan(column).all()}
+    return WeatherWindow(_times(records), known)
+
+
+def _in_order(packed: bytes, record: np.dtype[np.void]) -> NDArray[np.void]:
+    records = np.frombuffer(packed, dtype=record)
     times = records["time"].astype(np.int64)
     return records if (np.diff(times) > 0).all() else records[np.argsort(times)]
 

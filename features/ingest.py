@@ -293,9 +293,15 @@ def _settle(
             updated = cursor.rowcount
             cursor.execute(insert, about)
             accepted = cursor.rowcount
+        changed = []
         if table == "incoming_readings" and asset.interval_minutes is None and span.interval_minutes:
             asset.interval_minutes = span.interval_minutes
-            asset.save(update_fields=["interval_minutes"])
+            changed.append("interval_minutes")
+        if updated or accepted:
+            asset.data_version += 1  # the row is locked; what was computed before is thereby out of date
+            changed.append("data_version")
+        if changed:
+            asset.save(update_fields=changed)
     return Outcome(
         accepted=accepted,
         updated=updated,

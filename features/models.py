@@ -94,6 +94,9 @@ class Asset(TenantOwned):
         null=True, blank=True, validators=[MinValueValidator(1), MaxValueValidator(44_640)]
     )  # usual distance of two readings; taken from the first import when nobody said
     first_seen_at = models.DateTimeField(auto_now_add=True)
+    data_version = models.PositiveBigIntegerField(
+        default=0, editable=False
+    )  # rises with each change of its data
 
     objects = AssetQuerySet.as_manager()
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from django.utils import timezone
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from features.catalog import choose
 from features.errors import TooManyReadings
 from features.models import WEATHER_COLUMNS, Asset, Kind, holiday_calendars, time_zones, validate_asset_id
+from features.online import Question
 from omarino.api import TenantField
+from omarino.series import EARLIEST, LATEST
 
 MAX_READINGS = 500_000
+MAX_ASSETS = 1_000
 
 
 class _ItemsField(serializers.Field[list[Any], Any, Any, Any]):
@@ -143,3 +149,120 @@ class AssetSerializer(serializers.ModelSerializer[Asset]):
 class AssetFilterSerializer(serializers.Serializer[Any]):
     kind = serializers.ChoiceField(choices=Kind.choices, required=False)
     country = serializers.CharField(max_length=2, required=False)
+
+
+class FeatureQuestionSerializer(serializers.Serializer[Any]):
+    """Which features, as of when."""
+
+    tenant_id = TenantField()
+    timestamp = serializers.DateTimeField(
+        required=False,
+        allow_null=True,
+        default_timezone=UTC,
+        help_text="Features as of this time: no reading at or after it is used. The present second, when not given.",
+    )
+    lookback_hours = serializers.IntegerField(
+        min_value=1,
+        max_value=8760,
+        default=168,
+        help_text="A feature that looks back further is null.",
+    )
+    feature_set = serializers.CharField(max_length=64, required=False, allow_null=True)
+    feature_names = serializers.ListField(
+        child=serializers.CharField(max_length=64),
+        required=False,
+        allow_null=True,
+        min_length=1,
+        max_length=100,
+        help_text="Instead of a set.",
+    )
+    as_known_at = serializers.DateTimeField(
+        required=False,
+        allow_null=True,
+        default_timezone=UTC,
+        help_text="Leave out what reached this service later.",
+    )
+
+    def validate_timestamp(self, timestamp: datetime | None) -> datetime | None:
+        if timestamp is not None and not EARLIEST <= timestamp < LATEST:
+            raise serializers.ValidationError("A time from 1970 to 2199.")
+        return timestamp
+
+    def question(self) -> Question:
+        said = self.validated_data
+        return Question(
+            choice=choose(said.get("feature_set"), said.get("feature_names")),
+            as_of=said.get("timestamp") or timezone.now().replace(microsecond=0),
+            lookback=timedelta(hours=said["lookback_hours"]),
+            as_known_at=said.get("as_known_at"),
+        )
+
+
+class GetFeaturesRequestSerializer(FeatureQuestionSerializer):
+    asset_id = serializers.CharField(max_length=128, validators=[validate_asset_id])
+
+
+class GetFeaturesBatchRequestSerializer(FeatureQuestionSerializer):
+    asset_ids = serializers.ListField(
+        child=serializers.CharField(max_length=128, validators=[validate_asset_id]),
+        min_length=1,
+        max_length=MAX_ASSETS,
+    )
+
+
+@extend_schema_field(
+    {
+        "type": "object",
+        "additionalProperties": {"type": "number", "nullable": True},
+        "example": {"hour_of_day": 14, "lag_24h": 41.5, "temperature": None},
+    }
+)
+class FeatureValuesField(serializers.DictField):
+    """Null where nothing is known; yes is 1."""
+
+
+class AssetFeaturesSerializer(serializers.Serializer[Any]):
+    asset_id = serializers.CharField()
+    features = FeatureValuesField()
+    feature_count = serializers.IntegerField()
+    computed_at = serializers.DateTimeField()
+    cache_hit = serializers.BooleanField()
+
+
+class FeaturesSerializer(AssetFeaturesSerializer):
+    tenant_id = serializers.CharField()
+    timestamp = serializers.DateTimeField()
+    feature_set = serializers.CharField(allow_null=True, help_text="Null when asked for by name.")
+
+
+class FeaturesBatchSerializer(serializers.Serializer[Any]):
+    tenant_id = serializers.CharField()
+    timestamp = serializers.DateTimeField()
+    feature_set = serializers.CharField(allow_null=True, help_text="Null when asked for by name.")
+    assets = AssetFeaturesSerializer(many=True)
+    unknown_assets = serializers.ListField(
+        child=serializers.CharField(), help_text="Those that this tenant does not have."
+    )
+
+
+class FeatureSerializer(serializers.Serializer[Any]):
+    name = serializers.CharField()
+    unit = serializers.CharField()
+    description = serializers.CharField()
+    looks_back_hours = serializers.FloatField()
+
+
+class FeatureSetSerializer(serializers.Serializer[Any]):
+    name = serializers.CharField()
+    version = serializers.IntegerField()
+    description = serializers.CharField()
+    features = serializers.ListField(child=serializers.CharField())
+    use_cases = serializers.ListField(child=serializers.CharField())
+    latency = serializers.CharField()
+    storage = serializers.CharField()
+
+
+class FeatureSetsSerializer(serializers.Serializer[Any]):
+    feature_sets = serializers.DictField(child=FeatureSetSerializer())
+    total = serializers.IntegerField()
+    features = FeatureSerializer(many=True, help_text="All that can be asked for by name.")

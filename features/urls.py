@@ -1,7 +1,8 @@
-"""Addresses of readings, weather and assets, under /ai/features/."""
+"""Addresses of readings, weather, assets and features, under /ai/features/."""
 
 from django.urls import path
 
+from features.feature_views import FeatureSetsView, GetFeaturesBatchView, GetFeaturesView
 from features.views import AssetListView, AssetView, ReadingsView, WeatherView
 
 urlpatterns = [
@@ -9,4 +10,7 @@ urlpatterns = [
     path("weather", WeatherView.as_view(), name="store-weather"),
     path("assets", AssetListView.as_view(), name="assets"),
     path("assets/<str:asset_id>", AssetView.as_view(), name="asset"),
+    path("get", GetFeaturesView.as_view(), name="get-features"),
+    path("get-batch", GetFeaturesBatchView.as_view(), name="get-features-batch"),
+    path("sets", FeatureSetsView.as_view(), name="feature-sets"),
 ]

@@ -17,6 +17,7 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from rest_framework.views import APIView
 
 from anomalies.models import Detection
+from features.models import Asset
 from omarino.authentication import Principal
 from registry.models import ModelVersion, Stage
 from tests.factories import make_asset, make_detection_row, make_forecast_row, make_version
@@ -45,12 +46,19 @@ def detection(owner: Principal) -> dict[str, Any]:
     return {"pk": row.pk}
 
 
+def asset(owner: Principal) -> dict[str, Any]:
+    """The owner's one asset, whichever routes ask for it."""
+    name = "meter-of-the-owner"
+    known = Asset.objects.for_tenant(owner.tenant_id).filter(asset_id=name).first()
+    return {"asset_id": (known or make_asset(owner, asset_id=name)).asset_id}
+
+
 # by the name of the route: makes a row of somebody's and gives what stands for it in the address
 
 ROWS: dict[str, Callable[[Principal], dict[str, Any]]] = {
     "forecast": lambda owner: {"pk": make_forecast_row(owner).pk},
     **dict.fromkeys(("detection", "anomaly-feedback"), detection),
-    "asset": lambda owner: {"asset_id": make_asset(owner, asset_id="meter-of-the-owner").asset_id},
+    **dict.fromkeys(("asset", "get-features", "get-features-batch"), asset),
     **dict.fromkeys(
         ("model-version", "model-artifact", "promote-model", "approve-model", "predict", "batch-predict"),
         model_id,
@@ -76,6 +84,8 @@ BODIES: dict[tuple[str, str], dict[str, Any] | Callable[[], bytes]] = {
         "asset_id": "meter",
         "readings": [{"timestamp": "2025-01-01T00:00:00Z", "temperature": 3.5}],
     },
+    ("get-features", "post"): {"asset_id": "meter-of-the-owner", "feature_set": "forecast_basic"},
+    ("get-features-batch", "post"): {"asset_ids": ["meter-of-the-owner"], "feature_set": "forecast_basic"},
     ("asset", "patch"): {"kind": "generation"},
     ("register-model", "post"): {
         "model_name": "other-load",
@@ -119,6 +129,11 @@ class Route:
         nothing = {name: uuid.uuid4() if kind == "uuid" else "no-such-row" for kind, name in wanted}
         return reverse(self.name, kwargs={**nothing, **(names or {})})
 
+    def prepared(self, owner: Principal) -> dict[str, Any]:
+        """What it needs is there, named in its address or in its body; the names of its address."""
+        names = ROWS[self.name](owner) if self.name in ROWS else {}
+        return names if self.has_an_id else {}
+
     def roles(self) -> list[frozenset[str]]:
         """Of each permission it asks for, the roles of which one is needed."""
         view = self.view()
@@ -152,6 +167,7 @@ def every_route() -> list[Route]:
     ]
 
 
+OF_THE_SERVICE = {"feature-sets"}  # lists that are the same for every tenant
 PUBLIC = {"health", "api/health", "health/detailed", "openapi.json", "docs", "redoc"}
 
 
