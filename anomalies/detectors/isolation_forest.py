@@ -8,7 +8,7 @@ from sklearn.ensemble import IsolationForest as Forest
 from anomalies.detectors.base import Problem, Scores
 from anomalies.detectors.frontend import calibrated, combined, evidence_of, scores
 
-TREES = 50
+TREES = 25
 SAMPLES = 256
 LEAST_FITTED = 32
 FITTED_ON = 4_096  # readings at most

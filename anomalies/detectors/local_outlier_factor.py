@@ -11,7 +11,7 @@ from anomalies.detectors.frontend import calibrated, combined, evidence_of, scor
 LEAST_FITTED = 32
 FITTED_ON = 1_000  # readings at most
 NEIGHBOURS = (10, 200)  # a quarter of the readings within these; few neighbours hide long faults
-CORE = 1.0  # sigma-equivalents in every channel; within, the factor is 1 as near as matters
+CORE = 1.5  # sigma-equivalents in every channel; within, the factor is near 1 and is not asked for
 
 
 class LocalOutlierFactor:

@@ -85,8 +85,8 @@ def test_what_meters_do_wrong_is_found_and_named(detector: Detector, fault: str,
     assert_sound(scores)
     found = np.flatnonzero(flagged(scores))
     assert np.isin(found, np.arange(where.start, where.stop)).any()
-    sure = np.flatnonzero(flagged(scores, 5.0)) if kind != "missing_block" else found
-    kinds = [KINDS[scores.kind[index]] for index in sure if where.start <= index < where.stop]
+    surest = np.flatnonzero(scores.score >= 0.7 * scores.score[where].max())
+    kinds = [KINDS[scores.kind[index]] for index in surest if where.start <= index < where.stop]
     assert max(set(kinds), key=kinds.count) == kind
     outside = np.setdiff1d(found, np.arange(where.start - 4, where.stop + 4))
     assert outside.size <= 20  # of 1,008
