@@ -164,7 +164,8 @@ class CsvTable:
         try:
             return line.decode("utf-8-sig" if self._encoding == "utf8" else self._encoding).strip("\r\n")
         except (UnicodeError, LookupError) as fault:
-            raise FileUnreadable(name=self._name, reason=f"its text is not {self._encoding}") from fault
+            reason = f"its text is not {self._encoding} (save it as UTF-8, or name its encoding)"
+            raise FileUnreadable(name=self._name, reason=reason) from fault
 
 
 class ParquetTable:
