@@ -55,7 +55,7 @@ def make_forecast(
     outcome = forecaster.forecast(problem, seed=SEED)
     warnings = [
         *(f"The field {name!r} is not known and was ignored." for name in ignored_fields),
-        *(_age_warning(series, as_of) if is_stored else ()),
+        *(_age_warning(series, as_of) if is_stored else _ahead_warning(series, as_of)),
         *series_warnings,
         *covariate_warnings,
         *outcome.warnings,
@@ -111,6 +111,17 @@ def _age_warning(series: Series, as_of: datetime) -> list[str]:
         return []
     return [
         f"The last reading is {age.days} days old; the forecast starts there, at {last:%Y-%m-%d %H:%M} UTC."
+    ]
+
+
+def _ahead_warning(series: Series, as_of: datetime) -> list[str]:
+    """Say so when the given history ends after the time it is asked for: a wrong year moves the whole forecast."""
+    first = target_times(series, 1)[0].astype("datetime64[us]").item().replace(tzinfo=UTC)
+    if first - as_of <= max(STALE, 2 * timedelta(minutes=series.interval_minutes)):
+        return []
+    return [
+        f"The history ends after {as_of:%Y-%m-%d %H:%M} UTC; the forecast starts there, at {first:%Y-%m-%d %H:%M} UTC. "
+        "Check the timestamps when that is not meant."
     ]
 
 

@@ -12,6 +12,16 @@ class SeriesTooShort(HubError):
     detail = "The series has {have} usable points; a forecast needs at least {need}. Send more history."
 
 
+class ReadingsTooFarApart(HubError):
+    status = 422
+    code = "readings_too_far_apart"
+    title = "Readings too far apart"
+    detail = (
+        "Readings come every {days} days; a forecast of up to a week needs one at least every two days. "
+        "Send daily or finer readings, and check the years of the timestamps."
+    )
+
+
 class UnknownForecaster(HubError):
     status = 404
     code = "unknown_forecaster"

@@ -12,10 +12,11 @@ import holidays
 import numpy as np
 from numpy.typing import NDArray
 
-from forecasting.errors import SeriesTooShort
+from forecasting.errors import ReadingsTooFarApart, SeriesTooShort
 from forecasting.series import Calendar, Covariates, Series
 
 MIN_POINTS = 2
+MAX_NATIVE_MINUTES = 2 * 1440  # what lies between readings further apart was not seen by anybody
 MAX_GRID = 131_072  # 15-minute readings of 3.7 years; older ones no longer change a forecast
 _US_PER_MINUTE = 60_000_000
 
@@ -41,7 +42,8 @@ def regular_series(
         Readings that keep their own phase (seven minutes past) keep it.
 
     Raises:
-        SeriesTooShort: fewer than two readings at different times.
+        SeriesTooShort: fewer than two readings at different times, or within the last MAX_GRID intervals.
+        ReadingsTooFarApart: more than two days from one reading to the next, by the median.
     """
     warnings: list[str] = []
     finite = np.isfinite(values)
@@ -54,6 +56,8 @@ def regular_series(
         warnings.append(f"{repeated} readings repeat a time; their values were averaged.")
     step = interval_minutes * _US_PER_MINUTE
     native = float(np.median(np.diff(known)))
+    if native > MAX_NATIVE_MINUTES * _US_PER_MINUTE:
+        raise ReadingsTooFarApart(days=f"{native / _US_PER_MINUTE / 1440:.3g}")
     if native <= 0.75 * step:
         cells, last = _bins_ending_with_the_last_reading(known, step, round(native))
         warnings.append(
@@ -72,10 +76,13 @@ def regular_series(
         grid = _interpolated(known, readings, last - step * np.arange(length - 1, -1, -1), native)
         warnings.append(
             f"Readings come every {native / _US_PER_MINUTE:g} minutes; values every {interval_minutes} "
-            f"minutes between them are {'shared out' if adds_up else 'interpolated'}."
+            f"minutes between them are {'shared out' if adds_up else 'interpolated'}. Errors and bands were "
+            "measured on those, not on readings."
         )
     if adds_up and not 0.75 * step < native <= 1.5 * step:
         grid *= step / native  # the mean of a part, times the parts: a missing part is taken as the others
+    if (have := int(np.isfinite(grid).sum())) < MIN_POINTS and length == MAX_GRID:
+        raise SeriesTooShort(have=have, need=MIN_POINTS)  # one stray time, far ahead of all others
     first = int(np.argmax(np.isfinite(grid)))
     grid = grid[first:]
     warnings.extend(_gap_warning(grid, interval_minutes))

@@ -80,7 +80,10 @@ class ForecastRequestSerializer(serializers.Serializer[Any]):
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         attrs.setdefault("horizon_hours", settings.DEFAULT_FORECAST_HORIZON)
         attrs.setdefault("interval_minutes", settings.DEFAULT_FORECAST_INTERVAL)
-        attrs["as_of"] = attrs.get("as_of") or timezone.now()
+        as_of, history = attrs.get("as_of"), attrs.get("historical_data")
+        if as_of and history:
+            attrs["historical_data"] = history.before(as_of)
+        attrs["as_of"] = as_of or timezone.now()
         attrs["model_name"] = attrs.get("model_name") or "auto"
         return attrs
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from rest_framework import serializers
 from omarino.errors import HubError
 
 LARGEST_VALUE = 1e15  # beyond it squares of sums lose their meaning in float64
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 EARLIEST = pd.Timestamp("1970-01-01", tz="UTC")
 LATEST = pd.Timestamp("2200-01-01", tz="UTC")
 REPORTED_ERRORS = 20
@@ -41,6 +43,10 @@ class Points:
     @property
     def size(self) -> int:
         return int(self.times_us.size)
+
+    def before(self, moment: datetime) -> Points:
+        earlier = self.times_us < (moment - EPOCH) // timedelta(microseconds=1)
+        return Points(self.times_us[earlier], self.values[earlier])
 
 
 def parse_timestamps_us(texts: list[Any]) -> NDArray[np.int64]:

@@ -234,3 +234,26 @@ def test_too_many_points_are_refused_with_the_limit(alice: Principal, client_of:
     response = client_of(alice).post("/ai/forecast", body_of(historical_data=many))
 
     assert (response.status_code, response.json()["limit"]) == (413, 200_000)
+
+
+def test_readings_of_the_body_at_or_after_as_of_are_not_used(alice: Principal, client_of: ClientOf) -> None:
+    as_of = MONDAY + timedelta(days=28)
+    client = client_of(alice)
+
+    given = client.post("/ai/forecast", body_of(as_of=as_of.isoformat())).json()
+    cut = client.post("/ai/forecast", body_of(historical_data=weekly_load(35)[: 28 * 24])).json()
+
+    assert given["forecasts"][0]["timestamp"] == "2025-03-31T00:00:00Z"
+    assert given["forecasts"] == cut["forecasts"]
+
+
+def test_a_history_that_ends_in_the_future_says_where_the_forecast_starts(
+    alice: Principal, client_of: ClientOf
+) -> None:
+    history = weekly_load(35, start=datetime(2190, 1, 4, tzinfo=UTC))
+
+    answer = client_of(alice).post("/ai/forecast", body_of(historical_data=history)).json()
+
+    assert any(
+        "the forecast starts there, at 2190-02-08 00:00 UTC" in w for w in answer["metadata"]["warnings"]
+    )

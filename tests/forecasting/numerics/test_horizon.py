@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forecasting.errors import SeriesTooShort
+from forecasting.errors import ReadingsTooFarApart, SeriesTooShort
 from forecasting.forecasters.base import Calendar, Series
 from forecasting.horizon import (
     covariates_on_grid,
@@ -75,7 +75,21 @@ def test_coarser_readings_are_interpolated_with_a_warning() -> None:
     series, warnings = regular_series(times, values, 15)
 
     np.testing.assert_array_equal(series.values, [0.0, 1.0, 2.0, 3.0, 4.0, 3.0, 2.0, 1.0, 0.0])
-    assert "interpolated" in warnings[0]
+    assert "interpolated. Errors and bands were measured on those, not on readings." in warnings[0]
+
+
+def test_readings_days_apart_are_refused_rather_than_joined_by_lines() -> None:
+    times = us("2025-01-01", "2025-02-01", "2025-03-01", "2025-04-01")
+
+    with pytest.raises(ReadingsTooFarApart, match="Readings come every 31 days"):
+        regular_series(times, np.array([1.0, 2.0, 3.0, 4.0]), 60)
+
+
+def test_one_stray_time_far_ahead_leaves_too_little_to_forecast_from() -> None:
+    times, values = hours(*np.arange(200, dtype=np.float64))
+
+    with pytest.raises(SeriesTooShort, match="has 1 usable points"):
+        regular_series(np.append(times, us("2199-01-01")), np.append(values, 100.0), 60)
 
 
 def test_a_gap_between_coarser_readings_stays_a_gap() -> None:
