@@ -293,7 +293,9 @@ def test_a_byte_order_mark_and_windows_line_ends_do_no_harm(load: Import) -> Non
 def test_an_older_encoding_can_be_told(load: Import) -> None:
     text = "timestamp,Stromstärke\n2025-01-01,1\n".encode("latin-1")
 
-    with pytest.raises(CommandError, match=r"its text is not utf8 \(save it as UTF-8, or name its encoding\)"):
+    with pytest.raises(
+        CommandError, match=r"its text is not utf8 \(save it as UTF-8, or name its encoding\)"
+    ):
         load(text)
     load(text, encoding="latin-1", metric=["current"])
 
