@@ -268,7 +268,9 @@ def _month(wall: Ints) -> Ints:
 
 def _day_of_month(wall: Ints) -> Ints:
     days = (wall // DAY_US).astype("datetime64[D]")
-    return (days - days.astype("datetime64[M]")).astype(np.int64) + 1
+    since_first: Ints = (days - days.astype("datetime64[M]")).astype(np.int64)
+    day: Ints = since_first + 1
+    return day
 
 
 _CALENDAR: dict[CalendarField, Callable[[Ints], NDArray[np.generic]]] = {
