@@ -11,12 +11,13 @@ import numpy as np
 from features import history
 from features.models import Asset
 from forecasting.covariates import known_beside
-from forecasting.errors import NoProductionVersion, NoReadings, UnknownForecaster
+from forecasting.errors import ModelCannotForecast, NoProductionVersion, NoReadings, UnknownForecaster
 from forecasting.forecasters import FORECASTERS, forecaster_named
 from forecasting.forecasters.base import Calendar, Forecaster, Outcome, Problem, Series
 from forecasting.horizon import regular_series, target_times
 from forecasting.models import Forecast, HistorySource
 from omarino.series import Points
+from registry.models import ModelVersion
 
 HISTORY = timedelta(days=366)
 HISTORY_OF_COARSE_SERIES = timedelta(days=5 * 366)  # a year of daily values teaches little
@@ -40,7 +41,7 @@ def make_forecast(
     ignored_fields: Sequence[str] = (),
 ) -> Forecast:
     """Forecast an asset from the given history, else from its stored readings, and keep the forecast."""
-    forecaster = _built_in(model_name)
+    forecaster = _built_in(tenant_id, model_name)
     asset = Asset.objects.for_tenant(tenant_id).filter(asset_id=asset_id).first()
     is_stored = historical_data is None
     points = historical_data or _stored(tenant_id, asset_id, interval_minutes, as_of)
@@ -80,11 +81,13 @@ def make_forecast(
     return forecast
 
 
-def _built_in(model_name: str) -> Forecaster:
+def _built_in(tenant_id: str, model_name: str) -> Forecaster:
     try:
         return forecaster_named(model_name)
     except UnknownForecaster:
-        raise NoProductionVersion(model_name=model_name, built_in=", ".join(FORECASTERS)) from None
+        in_production = ModelVersion.objects.for_tenant(tenant_id).production().filter(model__name=model_name)
+        refusal = ModelCannotForecast if in_production.exists() else NoProductionVersion
+        raise refusal(model_name=model_name, built_in=", ".join(FORECASTERS)) from None
 
 
 def _stored(tenant_id: str, asset_id: str, interval_minutes: int, as_of: datetime) -> Points:

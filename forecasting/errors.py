@@ -49,6 +49,16 @@ class NoProductionVersion(HubError):
     )
 
 
+class ModelCannotForecast(HubError):
+    status = 409
+    code = "model_cannot_forecast"
+    title = "Model cannot forecast"
+    detail = (
+        "The model {model_name!r} is in production, but forecasts are made by built-in algorithms only: "
+        "{built_in}. Ask it for predictions by POST /ai/models/{{id}}/predict."
+    )
+
+
 class FeatureLengthMismatch(HubError):
     status = 422
     code = "feature_length_mismatch"

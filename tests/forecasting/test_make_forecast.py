@@ -12,7 +12,9 @@ import pytest
 from forecasting.models import Forecast
 from omarino.authentication import Principal
 from omarino.permissions import ANOMALY_ANALYST
+from registry.models import Stage
 from tests.conftest import ClientOf
+from tests.factories import make_version
 
 MONDAY = datetime(2025, 3, 3, tzinfo=UTC)
 ALGORITHMS = ["auto", "lightgbm_v1", "linear_v1", "prophet_like_v1", "seasonal_naive_v1"]
@@ -206,6 +208,15 @@ def test_a_model_that_is_not_in_production_is_a_conflict_not_a_baseline(
 
     assert (response.status_code, response.json()["code"]) == (409, "no_production_version")
     assert not Forecast.objects.exists()
+
+
+def test_a_registered_model_is_not_replaced_by_a_built_in_one(alice: Principal, client_of: ClientOf) -> None:
+    make_version(alice, name="site-load", stage=Stage.PRODUCTION)
+
+    response = client_of(alice).post("/ai/forecast", body_of(model_name="site-load"))
+
+    assert (response.status_code, response.json()["code"]) == (409, "model_cannot_forecast")
+    assert "/ai/models/{id}/predict" in response.json()["detail"]
 
 
 def test_an_unknown_field_is_ignored_and_said(alice: Principal, client_of: ClientOf) -> None:
