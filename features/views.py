@@ -36,6 +36,7 @@ from features.serializers import (
 from features.timestamps import Clock
 from omarino.api import StrictJSONParser, read_body
 from omarino.authentication import principal
+from omarino.errors import MalformedBody
 from omarino.permissions import MayRead, MayUseFeatures
 
 TAGS = ["readings"]
@@ -70,6 +71,8 @@ class _StoreView(APIView):
     store: ClassVar[Callable[..., Outcome]]
 
     def post(self, request: Request) -> Response:
+        if request.META.get("CONTENT_LENGTH") in (None, "", "0"):
+            raise MalformedBody(reason="it is empty; send JSON, CSV or Parquet")
         body = request.data
         outcome = self._store_table(request, body) if isinstance(body, bytes) else self._store_items(request)
         answer = OutcomeSerializer(outcome).data

@@ -293,3 +293,12 @@ def test_a_hundred_thousand_readings_are_one_request(alice: Principal, client_of
 
     assert response.json()["accepted"] == 100_000
     assert Reading.objects.count() == 100_000
+
+
+def test_an_empty_table_is_said_to_be_empty(alice: Principal, client_of: ClientOf) -> None:
+    address = f"{URL}?tenant_id=alpha&asset_id=main-meter"
+
+    response = client_of(alice).generic("POST", address, b"", content_type="text/csv")
+
+    assert (response.status_code, response.json()["code"]) == (400, "malformed_body")
+    assert "empty" in response.json()["detail"]
