@@ -235,7 +235,7 @@ def test_parquet_is_stored(alice: Principal, client_of: ClientOf) -> None:
         (CSV, "text/csv", {"asset_id": ""}, 422, "validation_failed"),
         (CSV, "text/csv", {"timezone": "Mars"}, 422, "unknown_time_zone"),
         (CSV, "text/csv", {"tenant_id": "gamma"}, 403, "tenant_mismatch"),
-        (b"", "text/csv", {}, 422, "validation_failed"),
+        (b"", "text/csv", {}, 400, "malformed_body"),
         (b"a,b\n1,2\n", "text/csv", {}, 422, "column_not_found"),
         (b"\xff\xfe\x00", "text/csv", {}, 422, "file_unreadable"),
         (gzip.compress(CSV), "text/csv", {}, 422, "file_unreadable"),
@@ -293,12 +293,3 @@ def test_a_hundred_thousand_readings_are_one_request(alice: Principal, client_of
 
     assert response.json()["accepted"] == 100_000
     assert Reading.objects.count() == 100_000
-
-
-def test_an_empty_table_is_said_to_be_empty(alice: Principal, client_of: ClientOf) -> None:
-    address = f"{URL}?tenant_id=alpha&asset_id=main-meter"
-
-    response = client_of(alice).generic("POST", address, b"", content_type="text/csv")
-
-    assert (response.status_code, response.json()["code"]) == (400, "malformed_body")
-    assert "empty" in response.json()["detail"]
