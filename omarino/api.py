@@ -110,7 +110,21 @@ class JSONRenderer(BaseRenderer):
         if response is not None and response.exception and response.accepted_renderer is self:
             response["Content-Type"] = PROBLEM  # but not when these are the lines inside a browsable page
         indent = orjson.OPT_INDENT_2 if context.get("indent") else 0  # asked for by the browsable page
-        return b"" if data is None else orjson.dumps(data, default=str, option=self.options | indent)
+        if data is None:
+            return b""
+        try:
+            return orjson.dumps(data, default=str, option=self.options | indent)
+        except TypeError:
+            return orjson.dumps(_with_floats(data), default=str, option=self.options | indent)
+
+
+def _with_floats(value: Any) -> Any:
+    """Whole numbers past 64 bits as floats: PostgreSQL gives back a kept 1e30 as thirty-one digits."""
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        return float(value)
+    if isinstance(value, dict):
+        return {name: _with_floats(part) for name, part in value.items()}
+    return [_with_floats(part) for part in value] if isinstance(value, list | tuple) else value
 
 
 class BrowsableRenderer(BrowsableAPIRenderer):
