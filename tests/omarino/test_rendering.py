@@ -13,7 +13,7 @@ def test_numbers_past_64_bits_are_written_as_floats() -> None:
     kept = {"rate": 10**30, "deep": [{"low": -(2**70)}], "whole": 2**62}
 
     assert JSONRenderer().render(kept) == (
-        b'{"rate":1e30,"deep":[{"low":-1.1805916207174113e21}],"whole":4611686018427387904}'
+        b'{"rate":1e+30,"deep":[{"low":-1.1805916207174113e+21}],"whole":4611686018427387904}'
     )
 
 
