@@ -9,7 +9,7 @@ class SeriesTooShort(HubError):
     status = 422
     code = "series_too_short"
     title = "Series too short"
-    detail = "The series has {have} usable points; a forecast needs at least {need}. Send more history."
+    detail = "A forecast needs at least {need} usable points; the series has {have}. Send more history."
 
 
 class ReadingsTooFarApart(HubError):

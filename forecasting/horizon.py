@@ -45,15 +45,7 @@ def regular_series(
         SeriesTooShort: fewer than two readings at different times, or within the last MAX_GRID intervals.
         ReadingsTooFarApart: more than two days from one reading to the next, by the median.
     """
-    warnings: list[str] = []
-    finite = np.isfinite(values)
-    if dropped := int(values.size - finite.sum()):
-        warnings.append(f"{dropped} readings without a finite value were left out.")
-    known, readings, repeated = _merge(times[finite], values[finite])
-    if known.size < MIN_POINTS:
-        raise SeriesTooShort(have=int(known.size), need=MIN_POINTS)
-    if repeated:
-        warnings.append(f"{repeated} readings repeat a time; their values were averaged.")
+    known, readings, warnings = _usable(times, values)
     step = interval_minutes * _US_PER_MINUTE
     native = float(np.median(np.diff(known)))
     if native > MAX_NATIVE_MINUTES * _US_PER_MINUTE:
@@ -203,6 +195,20 @@ def covariates_on_grid(
     table = np.column_stack(columns)
     n = series.values.size
     return Covariates(names=tuple(readings), past=table[:n], future=table[n:])
+
+
+def _usable(times: Ints, values: Floats) -> tuple[Ints, Floats, list[str]]:
+    """Finite readings at distinct, increasing times, and what was left out or merged on the way."""
+    warnings = []
+    finite = np.isfinite(values)
+    if dropped := int(values.size - finite.sum()):
+        warnings.append(f"Readings without a finite value: {dropped}; they were left out.")
+    known, readings, repeated = _merge(times[finite], values[finite])
+    if known.size < MIN_POINTS:
+        raise SeriesTooShort(have=int(known.size), need=MIN_POINTS)
+    if repeated:
+        warnings.append(f"Readings that repeat a time: {repeated}; their values were averaged.")
+    return known, readings, warnings
 
 
 def _merge(times: Ints, values: Floats) -> tuple[Ints, Floats, int]:

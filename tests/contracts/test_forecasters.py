@@ -256,7 +256,7 @@ def test_disorder_and_repetition_in_the_readings_change_nothing(forecaster: Fore
     tidy, _ = regular_series(times, values, 60)
     messy, warnings = regular_series(times[shuffled], values[shuffled], 60)
 
-    assert "300 readings repeat a time" in warnings[0]
+    assert "Readings that repeat a time: 300;" in warnings[0]
     one = forecaster.forecast(Problem(tidy, 24)).quantiles
     np.testing.assert_array_equal(one, forecaster.forecast(Problem(messy, 24)).quantiles)
 

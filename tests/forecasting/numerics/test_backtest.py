@@ -65,7 +65,7 @@ def test_readings_that_are_missing_do_not_count() -> None:
 def test_fewer_windows_than_wanted_are_better_than_none_and_none_is_refused() -> None:
     assert rolling_origin(LastValue(), ramp(7, steps=2), windows=9).origins.size == 2
 
-    with pytest.raises(SeriesTooShort, match="has 3 usable points; a forecast needs at least 4"):
+    with pytest.raises(SeriesTooShort, match="at least 4 usable points; the series has 3"):
         rolling_origin(LastValue(), ramp(3, steps=2), windows=1)
 
 

@@ -44,7 +44,7 @@ def test_readings_come_in_any_order_and_twice() -> None:
     series, warnings = regular_series(times, np.array([3.0, 1.0, 2.0, 5.0]), 60)
 
     np.testing.assert_array_equal(series.values, [1.0, 2.0, 4.0])  # (3 + 5) / 2
-    assert "1 readings repeat a time" in warnings[0]
+    assert "Readings that repeat a time: 1;" in warnings[0]
 
 
 def test_a_gap_is_nan_and_is_told() -> None:
@@ -88,7 +88,7 @@ def test_readings_days_apart_are_refused_rather_than_joined_by_lines() -> None:
 def test_one_stray_time_far_ahead_leaves_too_little_to_forecast_from() -> None:
     times, values = hours(*np.arange(200, dtype=np.float64))
 
-    with pytest.raises(SeriesTooShort, match="has 1 usable points"):
+    with pytest.raises(SeriesTooShort, match="the series has 1\\."):
         regular_series(np.append(times, us("2199-01-01")), np.append(values, 100.0), 60)
 
 
@@ -141,9 +141,7 @@ def test_daily_readings_at_local_midnight_are_a_day_apart_over_a_dst_change() ->
 def test_fewer_than_two_readings_are_refused_with_the_numbers(
     times: np.ndarray, values: np.ndarray, have: int
 ) -> None:
-    with pytest.raises(
-        SeriesTooShort, match=f"has {have} usable points; a forecast needs at least 2"
-    ) as error:
+    with pytest.raises(SeriesTooShort, match=f"at least 2 usable points; the series has {have}\\.") as error:
         regular_series(times, values, 60)
 
     assert error.value.facts == {"have": have, "need": 2}
