@@ -17,6 +17,8 @@ from forecasting.horizon import grid_times, has_holidays, is_holiday, utc_offset
 MAX_DAYS = 730
 MAX_ROWS = 40_000  # readings the learned forecasters look back on: they cost in proportion to it
 WEEK = 7
+FORTNIGHT = 14
+CLEARLY = 0.8  # the errors of one clock, as a share of the other's, that make it the site's
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -76,7 +78,7 @@ def cut_into_days(problem: Problem) -> Days:
     spacing = series.interval_minutes / slot_minutes
     n = series.values.size
     times = grid_times(series, count=n + problem.steps)
-    minutes = (times.astype(np.int64) + utc_offsets(times, calendar.timezone)) / 60.0
+    minutes = (times.astype(np.int64) + _site_offsets(problem, times)) / 60.0
     positions = (minutes - minutes[n - 1]) / slot_minutes
     unit = _unit(series.values)
     cleaned, clipped = _clipped(series.values / unit, max(1, round(1440 / series.interval_minutes)))
@@ -114,6 +116,48 @@ def cut_into_days(problem: Problem) -> Days:
         unit=unit,
         warnings=(*warnings, *notes),
     )
+
+
+def _site_offsets(problem: Problem, times: NDArray[np.datetime64]) -> Ints:
+    """Seconds that the clock the site goes by is ahead of UTC: the wall's, or standard time all year."""
+    series = problem.series
+    offsets = utc_offsets(times, problem.calendar.timezone)
+    if keeps_standard_time(series.values, offsets[: series.values.size], series.interval_minutes):
+        return np.full_like(offsets, offsets.min())
+    return offsets
+
+
+def keeps_standard_time(values: Floats, offsets: Ints, interval_minutes: int) -> bool:
+    """Whether a series went on by the sun or a switch when the clocks on the wall were changed.
+
+    Night storage heating on a time switch and PV do. In the fortnight after each change the mean profile
+    of the day is compared with that of the fortnight before it, once by the clock on the wall and once
+    without the change; the wall keeps the days unless it is clearly worse.
+
+    Args:
+        values: shape (n,), NaN where nothing was read, `interval_minutes` apart.
+        offsets: shape (n,), seconds the site's clock is ahead of UTC.
+
+    Returns:
+        False also where no change lies in the history, less than a week is known after it, or the
+        change is no whole number of intervals.
+    """
+    per_day, rest = divmod(1440, interval_minutes)
+    fortnight = FORTNIGHT * per_day
+    moved = (offsets[fortnight:] - offsets[:-fortnight]) // 60
+    after = np.flatnonzero(moved) + fortnight
+    shift = moved[after - fortnight] // interval_minutes
+    if rest or after.size < WEEK * per_day or (moved % interval_minutes).any():
+        return False
+    after, shift = after[after - fortnight + shift >= 0], shift[after - fortnight + shift >= 0]
+    slot = after % per_day + per_day * (shift > 0)
+    worse = []
+    for back in (fortnight - shift, np.full_like(shift, fortnight)):
+        change = values[after] - values[after - back]
+        known = np.isfinite(change)
+        worse.append(float(np.abs(np.bincount(slot[known], change[known])).sum()))
+    on_the_wall, unchanged = worse
+    return unchanged < CLEARLY * on_the_wall
 
 
 def _slot_minutes(problem: Problem) -> int:

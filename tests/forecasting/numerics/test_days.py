@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from forecasting.forecasters.base import Calendar, Covariates, Problem, Series
-from forecasting.forecasters.days import cut_into_days, fill_gaps
+from forecasting.forecasters.days import cut_into_days, fill_gaps, keeps_standard_time
+from forecasting.horizon import utc_offsets
 
 
 def problem(
@@ -138,3 +139,38 @@ def test_all_covariates_unknown_ahead_share_one_warning(count: int, said: str) -
     (warning,) = days.warnings
     assert warning.startswith(f"The values of {said} are not known")
     assert warning.endswith("Store a weather forecast (POST /ai/features/weather) or send features.")
+
+
+def switched_on_at_night(start: str, *, by_the_wall: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Fifty days in London of a heater that runs from midnight to six, by one clock or the other."""
+    times = np.datetime64(start, "s") + np.arange(50 * 24) * np.timedelta64(3600, "s")
+    offsets = utc_offsets(times, "Europe/London")
+    seconds = times.astype(np.int64) + (offsets if by_the_wall else 0)
+    noise = np.random.default_rng(2).normal(0, 0.2, times.size)
+    return np.where(seconds // 3600 % 24 < 6, 3.0, 0.5) + noise, offsets
+
+
+@pytest.mark.parametrize("start", ["2025-03-05", "2025-10-05"], ids=["spring", "autumn"])
+@pytest.mark.parametrize("by_the_wall", [True, False])
+def test_the_history_tells_whether_the_site_follows_the_change_of_the_clocks(
+    start: str, by_the_wall: bool
+) -> None:
+    values, offsets = switched_on_at_night(start, by_the_wall=by_the_wall)
+
+    assert keeps_standard_time(values, offsets, 60) is not by_the_wall
+
+
+def test_a_time_switch_is_forecast_by_standard_time_after_the_change() -> None:
+    values, _ = switched_on_at_night("2025-10-05", by_the_wall=False)
+    days = cut_into_days(
+        Problem(Series(np.datetime64("2025-10-05", "us"), 60, values), 24, Calendar("Europe/London"))
+    )
+
+    # Midnight to six by standard time is the same stretch of each day, before the change as after it.
+    assert days.values[:, :6].min() > days.values[:, 6:].max()
+
+
+def test_without_a_change_in_the_history_the_wall_keeps_the_days() -> None:
+    values, offsets = switched_on_at_night("2025-06-01", by_the_wall=False)
+
+    assert not keeps_standard_time(values, offsets, 60)
