@@ -44,7 +44,9 @@ def make_forecast(
     forecaster = _built_in(tenant_id, model_name)
     asset = Asset.objects.for_tenant(tenant_id).filter(asset_id=asset_id).first()
     is_stored = historical_data is None
-    points = historical_data or _stored(tenant_id, asset_id, interval_minutes, as_of)
+    points = (
+        _stored(tenant_id, asset_id, interval_minutes, as_of) if historical_data is None else historical_data
+    )
     series, series_warnings = regular_series(
         points.times_us, points.values, interval_minutes, adds_up=asset is not None and asset.adds_up
     )
