@@ -523,7 +523,9 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 }
 CELERY_TIMEZONE = "UTC"
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
-CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {}
+CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
+    "sweep-jobs": {"task": "omarino.sweep_jobs", "schedule": 15.0, "options": {"expires": 15.0}},
+}
 
 # Logs: one JSON object a line, ours and the libraries'
 

@@ -1,0 +1,252 @@
+"""A long work is its row: claimed once, leased while somebody works on it, taken up again when that worker died.
+
+The queue only wakes a worker. A message may be lost, doubled or late: what holds is the row, by the database's clock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import uuid
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any, ClassVar, Self, TypeVar
+
+import structlog
+from celery import current_app
+from django.apps import apps
+from django.db import connection, models, transaction
+from django.db.models import Case, Exists, F, OuterRef, Q, Value, When
+from django.db.models.functions import Coalesce, Now
+from kombu.exceptions import OperationalError as BrokerError
+
+from omarino.errors import HubError
+from omarino.tenancy import TenantOwned, TenantQuerySet
+
+LEASE = timedelta(seconds=60)  # of a worker that stopped saying so, the work is another's
+WAKE_AGAIN = timedelta(seconds=60)  # a message not answered for so long is taken for lost
+MOST_ATTEMPTS = 3
+log = structlog.get_logger(__name__)
+JobT = TypeVar("JobT", bound="Job", covariant=True)
+
+
+class JobStatus(models.TextChoices):
+    PENDING = "pending"
+    PROCESSING = "processing"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class JobTaken(Exception):
+    """The row is no longer this worker's: cancelled, or given to another after the lease ran out."""
+
+
+class JobNotCancellable(HubError):
+    status = 409
+    code = "job_not_cancellable"
+    title = "Conflict"
+    detail = "It is {status} already, so there is nothing to cancel."
+
+
+class JobNotRetryable(HubError):
+    status = 409
+    code = "job_not_retryable"
+    title = "Conflict"
+    detail = "It is {status}. Only what failed or was cancelled can be tried again."
+
+
+class JobQuerySet(TenantQuerySet[JobT]):
+    def claim(self, pk: Any) -> JobT | None:
+        """The row, ours from now on; None when it is another's, at its end, or must wait for its tenant's turn.
+
+        A tenant has one work of a kind in hand at a time, so that nobody's hundred exports hold up the others.
+        """
+        token = uuid.uuid4()
+        now = Now()
+        at_work = self.model._default_manager.filter(
+            tenant_id=OuterRef("tenant_id"), status=JobStatus.PROCESSING, lease_until__gte=now
+        ).exclude(pk=OuterRef("pk"))
+        free = Q(status=JobStatus.PENDING) | Q(status=JobStatus.PROCESSING, lease_until__lt=now)
+        claimed = (
+            self.filter(free, ~Exists(at_work), pk=pk, attempts__lt=MOST_ATTEMPTS).update(
+                status=JobStatus.PROCESSING,
+                attempts=F("attempts") + 1,
+                token=token,
+                lease_until=now + LEASE,
+                started_at=Coalesce(F("started_at"), now),
+                progress=0.0,
+                error="",
+            )
+            == 1
+        )
+        return self.get(pk=pk) if claimed else None
+
+    def cancel(self, pk: Any) -> JobT:
+        """Raises JobNotCancellable, and DoesNotExist."""
+        self.filter(pk=pk, status__in=(JobStatus.PENDING, JobStatus.PROCESSING)).update(
+            status=JobStatus.CANCELLED, completed_at=Now(), token=None, lease_until=None
+        )
+        job = self.get(pk=pk)
+        if job.status != JobStatus.CANCELLED:
+            raise JobNotCancellable(status=job.status)
+        return job
+
+    def retry(self, pk: Any) -> JobT:
+        """Put a failed or cancelled work back in the queue. Raises JobNotRetryable, and DoesNotExist."""
+        changed = self.filter(pk=pk, status__in=(JobStatus.FAILED, JobStatus.CANCELLED)).update(
+            status=JobStatus.PENDING,
+            attempts=0,
+            progress=0.0,
+            error="",
+            started_at=None,
+            completed_at=None,
+            token=None,
+            lease_until=None,
+        )
+        job = self.get(pk=pk)
+        if not changed:
+            raise JobNotRetryable(status=job.status)
+        job.enqueue()
+        return job
+
+    def sweep(self) -> int:
+        """Fail what killed its worker too often; wake somebody for what waits or was left. How many were woken."""
+        left = Q(status=JobStatus.PROCESSING, lease_until__lt=Now())
+        self.filter(left, attempts__gte=MOST_ATTEMPTS).update(
+            status=JobStatus.FAILED,
+            completed_at=Now(),
+            token=None,
+            lease_until=None,
+            error=f"Its worker died {MOST_ATTEMPTS} times while at it. Its memory may not suffice: ask for less at a time.",
+        )
+        waits = Q(status=JobStatus.PENDING, enqueued_at__lt=Now() - WAKE_AGAIN)
+        lost = list(self.filter(left | waits).order_by("requested_at")[:1000])
+        for job in lost:
+            job.enqueue()
+        return len(lost)
+
+
+class Job(TenantOwned):
+    """The row of a long work. A subclass names the task that does it, in `task`."""
+
+    task: ClassVar[str]
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    status = models.CharField(max_length=10, choices=JobStatus, default=JobStatus.PENDING, editable=False)
+    progress = models.FloatField(default=0.0, editable=False)  # share done, 0..1
+    attempts = models.PositiveSmallIntegerField(default=0, editable=False)
+    error = models.TextField(blank=True, editable=False)  # a sentence for the person who asked
+    requested_by = models.CharField(max_length=255, editable=False)  # the token's subject, or a command
+    requested_at = models.DateTimeField(db_default=Now(), editable=False)
+    enqueued_at = models.DateTimeField(db_default=Now(), editable=False)
+    started_at = models.DateTimeField(null=True, editable=False)
+    completed_at = models.DateTimeField(null=True, editable=False)
+    lease_until = models.DateTimeField(null=True, editable=False)
+    token = models.UUIDField(null=True, editable=False)  # fences off a worker that lost the row
+
+    class Meta:
+        abstract = True
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(status__in=JobStatus.values), name="%(app_label)s_%(class)s_status_known"
+            ),
+            models.CheckConstraint(
+                condition=Q(progress__range=(0, 1)), name="%(app_label)s_%(class)s_progress_share"
+            ),
+            models.CheckConstraint(
+                condition=Q(status=JobStatus.PROCESSING, token__isnull=False, lease_until__isnull=False)
+                | ~Q(status=JobStatus.PROCESSING) & Q(token__isnull=True, lease_until__isnull=True),
+                name="%(app_label)s_%(class)s_leased_in_hand",
+            ),
+        ]
+        indexes = [
+            models.Index(  # the sweep, and whose turn it is
+                fields=["tenant_id", "requested_at"],
+                condition=Q(status__in=(JobStatus.PENDING, JobStatus.PROCESSING)),
+                name="%(app_label)s_%(class)s_open",
+            ),
+        ]
+
+    @property
+    def is_over(self) -> bool:
+        return self.status in (JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED)
+
+    def enqueue(self) -> None:
+        """Wake a worker once this transaction is committed. A broker that is away only delays: the sweep asks again."""
+        type(self)._default_manager.filter(pk=self.pk).update(enqueued_at=Now())
+        transaction.on_commit(self._wake)
+
+    def _wake(self) -> None:
+        try:
+            current_app.send_task(self.task, args=[str(self.pk)])
+        except (BrokerError, OSError) as fault:
+            log.warning("job_not_queued", task=self.task, job_id=str(self.pk), reason=type(fault).__name__)
+
+    @contextlib.contextmanager
+    def in_hand(self) -> Iterator[Self]:
+        """Keeps the lease while the block runs, on a connection of its own: a long computation cannot."""
+        done = threading.Event()
+        keeper = threading.Thread(target=self._keep_lease, args=(done,), daemon=True)
+        keeper.start()
+        try:
+            yield self
+        finally:
+            done.set()
+            keeper.join()
+
+    def _keep_lease(self, done: threading.Event) -> None:
+        try:
+            while not done.wait(LEASE.total_seconds() / 4):
+                try:
+                    self._write(lease_until=Now() + LEASE)
+                except JobTaken:
+                    return  # the work finds out when it reports
+                except Exception as fault:  # noqa: BLE001  the database may be back before the lease ends
+                    log.warning("lease_not_kept", job_id=str(self.pk), reason=type(fault).__name__)
+                    connection.close()
+        finally:
+            connection.close()
+
+    def report(self, progress: float) -> None:
+        """Raises JobTaken: stop, and leave nothing behind."""
+        self._write(progress=min(max(progress, 0.0), 1.0), lease_until=Now() + LEASE)
+
+    def complete(self, **results: Any) -> None:
+        """Write the results, unless the row has become another's: then JobTaken, and nothing is written."""
+        self._end(JobStatus.COMPLETED, progress=1.0, **results)
+
+    def fail(self, error: str) -> None:
+        """`error`: a sentence for the person who asked. Raises JobTaken."""
+        self._end(JobStatus.FAILED, error=error)
+
+    def release(self, error: str) -> None:
+        """Give it back after a passing fault; the sweep wakes the next attempt. After the last one it has failed."""
+        over = Q(attempts__gte=MOST_ATTEMPTS)
+        self._write(
+            status=Case(When(over, then=Value(JobStatus.FAILED)), default=Value(JobStatus.PENDING)),
+            completed_at=Case(When(over, then=Now())),
+            error=error,
+            token=None,
+            lease_until=None,
+        )
+
+    def _end(self, status: JobStatus, **columns: Any) -> None:
+        self._write(status=status, completed_at=Now(), token=None, lease_until=None, **columns)
+        self._wake_next()
+
+    def _wake_next(self) -> None:
+        """The tenant's next work of this kind waited for this one."""
+        waiting = type(self)._default_manager.filter(tenant_id=self.tenant_id, status=JobStatus.PENDING)
+        if following := waiting.order_by("requested_at").first():
+            following.enqueue()
+
+    def _write(self, **columns: Any) -> None:
+        mine = type(self)._default_manager.filter(pk=self.pk, status=JobStatus.PROCESSING, token=self.token)
+        if mine.update(**columns) != 1:
+            raise JobTaken(str(self.pk))
+
+
+def kinds() -> list[type[Job]]:
+    """Every kind of long work that the apps declare."""
+    return [model for model in apps.get_models() if issubclass(model, Job)]
