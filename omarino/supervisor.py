@@ -61,13 +61,14 @@ class Supervisor:
         """What takes a server under our wing; it outlives those that use it."""
         return partial(self._adopt, self._servers, name)
 
-    def start(self, name: str, command: list[str]) -> None:
+    def start(self, name: str, command: list[str], *, folder: Path) -> None:
         log = self.logs / f"{name}.log"
         if log.exists():
             log.replace(log.with_suffix(".log.1"))
         with log.open("wb") as output:
             process = subprocess.Popen(
                 command,
+                cwd=folder,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -61,7 +61,7 @@ class Command(BaseCommand):
         if not prepared:
             raise CommandError("The database could not be prepared; the reason stands above.")
         for name, command in self._commands().items():
-            supervisor.start(name, command)
+            supervisor.start(name, command, folder=settings.BASE_DIR)
         if not wait_for(lambda: self._is_up() or self._is_over(supervisor), patience_s=START_PATIENCE_S):
             raise CommandError(
                 f"The web server does not answer. Its last lines:\n{supervisor.log_tail('web')}"
@@ -91,14 +91,20 @@ class Command(BaseCommand):
                 *(sys.executable, "-m", "granian", "--interface", "wsgi", "omarino.wsgi:application"),
                 *("--host", settings.HOST, "--port", str(settings.PORT)),
                 *("--workers", str(settings.WEB_PROCESSES), "--blocking-threads", str(settings.WEB_THREADS)),
-                *("--working-dir", str(settings.BASE_DIR), "--log-level", level, "--respawn-failed-workers"),
+                *("--log-level", level, "--respawn-failed-workers"),
             ],
             "worker": [
-                *(*celery, "--workdir", str(settings.BASE_DIR), "worker", "--loglevel", level),
+                *celery,
+                "worker",
+                "--loglevel",
+                level,
                 *("--concurrency", str(settings.WORKER_PROCESSES)),
             ],
             "beat": [
-                *(*celery, "--workdir", str(settings.BASE_DIR), "beat", "--loglevel", level),
+                *celery,
+                "beat",
+                "--loglevel",
+                level,
                 *("--schedule", str(settings.DATA_DIR / "beat-schedule"), "--pidfile="),
             ],
         }
