@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import Self
+from typing import ClassVar, Self
 from zoneinfo import available_timezones
 
 import holidays
+from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
@@ -15,6 +16,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from features.errors import AssetInvalid
+from omarino.jobs import Job, JobQuerySet, JobStatus
 from omarino.tenancy import TenantOwned, TenantQuerySet
 
 LARGEST_VALUE = 1e15  # beyond it squares of sums lose their meaning in float64
@@ -205,3 +207,66 @@ class Weather(TenantOwned):
 
     def __str__(self) -> str:
         return f"{self.asset_id} weather {self.timestamp:%Y-%m-%d %H:%M}"
+
+
+class ExportQuerySet(JobQuerySet["FeatureExport"]):
+    """Of one tenant, like every other."""
+
+
+class FeatureExport(Job):
+    """A set's features as of every reading of a time, as one Parquet file.
+
+    The row names the features themselves: a set may be changed, or removed, before a worker comes to it.
+    """
+
+    task: ClassVar[str] = "features.write_export"
+
+    feature_set = models.CharField(max_length=64, editable=False)
+    feature_set_version = models.PositiveIntegerField(editable=False)
+    feature_names = ArrayField(models.CharField(max_length=64), editable=False)
+    start_time = models.DateTimeField(editable=False)  # of the first reading; the features look back further
+    end_time = models.DateTimeField(editable=False)  # readings at or after it are left out
+    asset_ids = ArrayField(models.CharField(max_length=128), null=True, editable=False)  # NULL: all there are
+    file_name = models.CharField(max_length=200, editable=False)  # below the export's own folder
+    idempotency_key = models.CharField(max_length=255, blank=True, editable=False)
+    request_digest = models.CharField(max_length=64, editable=False)  # what the key stands for
+    row_count = models.PositiveBigIntegerField(null=True, editable=False)
+    file_size_bytes = models.PositiveBigIntegerField(null=True, editable=False)
+    sha256 = models.CharField(max_length=64, blank=True, editable=False)
+
+    objects = ExportQuerySet.as_manager()
+
+    class Meta(Job.Meta):
+        db_table = "feature_exports"
+        verbose_name = "export"
+        ordering = ["-requested_at", "-id"]
+        constraints = [
+            *Job.Meta.constraints,
+            models.UniqueConstraint(
+                fields=["tenant_id", "requested_by", "idempotency_key"],
+                condition=~Q(idempotency_key=""),
+                name="features_export_once_for_a_key",
+            ),
+            models.CheckConstraint(
+                condition=Q(start_time__lt=models.F("end_time")), name="features_export_times_in_order"
+            ),
+            models.CheckConstraint(
+                condition=~Q(status=JobStatus.COMPLETED)
+                | Q(row_count__isnull=False, file_size_bytes__isnull=False) & ~Q(sha256=""),
+                name="features_export_completed_whole",
+            ),
+        ]
+        indexes = [
+            *Job.Meta.indexes,
+            models.Index(  # the list, newest first
+                fields=["tenant_id", "-requested_at", "-id"], name="features_export_list"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.feature_set} {self.start_time:%Y-%m-%d} to {self.end_time:%Y-%m-%d}"
+
+    @property
+    def storage_path(self) -> str:
+        """Where its file is once it is completed: a folder of its own below the tenant's, so that two never meet."""
+        return f"{self.tenant_id}/{self.pk}/{self.file_name}"
