@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from features.catalog import Calendar, CalendarField, Feature, Lag, Source, Statistic, WeatherAt, Window
@@ -21,7 +23,7 @@ HOUR_US = 3_600_000_000
 DAY_US = 24 * HOUR_US
 USUAL_INTERVAL_MINUTES = 60  # of an asset whose readings are too few to tell
 WEATHER_KEEPS_US = HOUR_US
-GATHERED_AT_ONCE = 1 << 18  # values; what fits a processor's cache, and bounds the memory
+GATHERED_AT_ONCE = 1 << 16  # values; what fits a processor's cache, and bounds the memory
 _MICROSECOND = timedelta(microseconds=1)
 _QUANTILES: dict[Statistic, float] = {"median": 0.5, "p10": 0.1, "p90": 0.9}
 
@@ -177,10 +179,10 @@ class _Seen:
         """In two passes: a running sum of squares loses everything where a series is high and hardly moves."""
         means = self._reduced(np.add, first, end) / np.maximum(counts, 1)
         found = np.full(counts.size, np.nan)
-        for part, positions, starts in _gathered(first, counts, least=2):
-            off = self.padded[positions]
-            off -= np.repeat(means[part], counts[part])
-            found[part] = np.sqrt(np.add.reduceat(off * off, starts) / (counts[part] - 1))
+        for count, part in _of_one_length(counts, least=2):
+            off = sliding_window_view(self.padded, count)[first[part]]
+            off -= means[part][:, np.newaxis]
+            found[part] = np.sqrt(np.einsum("ij,ij->i", off, off) / (count - 1))
         return found
 
     def _quantiles(self, first: Ints, counts: Ints, share: float) -> Floats:
@@ -197,6 +199,23 @@ class _Seen:
             lower, upper = table[np.arange(part.size), below], table[np.arange(part.size), above]
             found[part] = lower + (upper - lower) * (rank - below)
         return found
+
+
+def _of_one_length(counts: Ints, *, least: int) -> Iterator[tuple[int, Ints]]:
+    """Windows of at least `least` readings, some at a time that hold equally many: how many, and which they are.
+
+    A regular series has few lengths, and windows of one length are the rows of a table: no index for each value.
+    """
+    order = np.argsort(counts, kind="stable")
+    sizes = counts[order]
+    edges = [*np.flatnonzero(np.diff(sizes, prepend=-1)).tolist(), sizes.size]
+    for begin, end in pairwise(edges):
+        count = int(sizes[begin])
+        if count < least:
+            continue
+        at_once = max(1, GATHERED_AT_ONCE // count)
+        for start in range(begin, end, at_once):
+            yield count, order[start : min(start + at_once, end)]
 
 
 def _gathered(first: Ints, counts: Ints, *, least: int) -> Iterator[tuple[Ints, Ints, Ints]]:
@@ -261,16 +280,25 @@ def _weekday(wall: Ints) -> Ints:
 
 
 def _month(wall: Ints) -> Ints:
-    months = (wall // DAY_US).astype("datetime64[D]").astype("datetime64[M]").astype(np.int64)
-    month: Ints = months % 12
+    days, each = _days(wall)
+    month: Ints = (days.astype("datetime64[M]").astype(np.int64) % 12)[each]
     return month
 
 
 def _day_of_month(wall: Ints) -> Ints:
-    days = (wall // DAY_US).astype("datetime64[D]")
-    since_first: Ints = (days - days.astype("datetime64[M]")).astype(np.int64)
-    day: Ints = since_first + 1
+    days, each = _days(wall)
+    since_first = (days - days.astype("datetime64[M]")).astype(np.int64)
+    day: Ints = (since_first + 1)[each]
     return day
+
+
+def _days(wall: Ints) -> tuple[NDArray[np.datetime64], Ints]:
+    """All days from the first to the last, and which of them each time lies on: a month is looked up once a day."""
+    numbers = wall // DAY_US
+    if numbers.size == 0:
+        return np.empty(0, dtype="datetime64[D]"), numbers
+    first = int(numbers.min())
+    return np.arange(first, int(numbers.max()) + 1).astype("datetime64[D]"), numbers - first
 
 
 _CALENDAR: dict[CalendarField, Callable[[Ints], NDArray[np.generic]]] = {
