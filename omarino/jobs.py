@@ -6,6 +6,7 @@ The queue only wakes a worker. A message may be lost, doubled or late: what hold
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import threading
 import uuid
 from collections.abc import Iterator
@@ -15,10 +16,12 @@ from typing import Any, ClassVar, Self, TypeVar
 import structlog
 from celery import current_app
 from django.apps import apps
+from django.db import Error as DatabaseFault
 from django.db import connection, models, transaction
 from django.db.models import Case, Exists, F, OuterRef, Q, Value, When
 from django.db.models.functions import Coalesce, Now
 from kombu.exceptions import OperationalError as BrokerError
+from redis.exceptions import RedisError
 
 from omarino.errors import HubError
 from omarino.tenancy import TenantOwned, TenantQuerySet
@@ -64,12 +67,10 @@ class JobQuerySet(TenantQuerySet[JobT]):
         """
         token = uuid.uuid4()
         now = Now()
-        at_work = self.model._default_manager.filter(
-            tenant_id=OuterRef("tenant_id"), status=JobStatus.PROCESSING, lease_until__gte=now
-        ).exclude(pk=OuterRef("pk"))
         free = Q(status=JobStatus.PENDING) | Q(status=JobStatus.PROCESSING, lease_until__lt=now)
-        claimed = (
-            self.filter(free, ~Exists(at_work), pk=pk, attempts__lt=MOST_ATTEMPTS).update(
+        with transaction.atomic():
+            self._queue_for_turn(pk)
+            self.filter(free, ~self._in_hand_of_tenant(), pk=pk, attempts__lt=MOST_ATTEMPTS).update(
                 status=JobStatus.PROCESSING,
                 attempts=F("attempts") + 1,
                 token=token,
@@ -78,18 +79,33 @@ class JobQuerySet(TenantQuerySet[JobT]):
                 progress=0.0,
                 error="",
             )
-            == 1
+        return self.filter(pk=pk, token=token).first()
+
+    def _queue_for_turn(self, pk: Any) -> None:
+        """Until the transaction ends no other work of this kind and tenant is claimed: two that begin together
+        would each find nobody else in hand."""
+        tenant_id = self.filter(pk=pk).values_list("tenant_id", flat=True).first()
+        turn = hashlib.sha256(f"{self.model._meta.label}:{tenant_id}".encode()).digest()[:8]
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [int.from_bytes(turn, signed=True)])
+
+    def _in_hand_of_tenant(self) -> Exists:
+        """Whether another work of the same tenant is leased."""
+        leased = self.model._default_manager.filter(
+            tenant_id=OuterRef("tenant_id"), status=JobStatus.PROCESSING, lease_until__gte=Now()
         )
-        return self.get(pk=pk) if claimed else None
+        return Exists(leased.exclude(pk=OuterRef("pk")))
 
     def cancel(self, pk: Any) -> JobT:
         """Raises JobNotCancellable, and DoesNotExist."""
-        self.filter(pk=pk, status__in=(JobStatus.PENDING, JobStatus.PROCESSING)).update(
+        changed = self.filter(pk=pk, status__in=(JobStatus.PENDING, JobStatus.PROCESSING)).update(
             status=JobStatus.CANCELLED, completed_at=Now(), token=None, lease_until=None
         )
         job = self.get(pk=pk)
         if job.status != JobStatus.CANCELLED:
             raise JobNotCancellable(status=job.status)
+        if changed:
+            job._wake_next()
         return job
 
     def retry(self, pk: Any) -> JobT:
@@ -111,7 +127,10 @@ class JobQuerySet(TenantQuerySet[JobT]):
         return job
 
     def sweep(self) -> int:
-        """Fail what killed its worker too often; wake somebody for what waits or was left. How many were woken."""
+        """Fail what killed its worker too often; wake somebody for what waits or was left. How many were woken.
+
+        Of a tenant only the oldest, and only when it has nothing in hand: the rest would be woken to wait again.
+        """
         left = Q(status=JobStatus.PROCESSING, lease_until__lt=Now())
         self.filter(left, attempts__gte=MOST_ATTEMPTS).update(
             status=JobStatus.FAILED,
@@ -121,10 +140,11 @@ class JobQuerySet(TenantQuerySet[JobT]):
             error=f"Its worker died {MOST_ATTEMPTS} times while at it. Its memory may not suffice: ask for less at a time.",
         )
         waits = Q(status=JobStatus.PENDING, enqueued_at__lt=Now() - WAKE_AGAIN)
-        lost = list(self.filter(left | waits).order_by("requested_at")[:1000])
-        for job in lost:
+        lost = self.filter(left | waits, ~self._in_hand_of_tenant())
+        turns = list(lost.order_by("tenant_id", "requested_at").distinct("tenant_id"))
+        for job in turns:
             job.enqueue()
-        return len(lost)
+        return len(turns)
 
 
 class Job(TenantOwned):
@@ -179,8 +199,9 @@ class Job(TenantOwned):
 
     def _wake(self) -> None:
         try:
-            current_app.send_task(self.task, args=[str(self.pk)])
-        except (BrokerError, OSError) as fault:
+            # Once: the sweep asks again, and a person may be waiting for the answer to a request.
+            current_app.send_task(self.task, args=[str(self.pk)], retry=False)
+        except (BrokerError, RedisError, OSError) as fault:
             log.warning("job_not_queued", task=self.task, job_id=str(self.pk), reason=type(fault).__name__)
 
     @contextlib.contextmanager
@@ -202,7 +223,7 @@ class Job(TenantOwned):
                     self._write(lease_until=Now() + LEASE)
                 except JobTaken:
                     return  # the work finds out when it reports
-                except Exception as fault:  # noqa: BLE001  the database may be back before the lease ends
+                except DatabaseFault as fault:  # it may be back before the lease ends
                     log.warning("lease_not_kept", job_id=str(self.pk), reason=type(fault).__name__)
                     connection.close()
         finally:
@@ -230,15 +251,17 @@ class Job(TenantOwned):
             token=None,
             lease_until=None,
         )
+        self._wake_next()
 
     def _end(self, status: JobStatus, **columns: Any) -> None:
         self._write(status=status, completed_at=Now(), token=None, lease_until=None, **columns)
         self._wake_next()
 
     def _wake_next(self) -> None:
-        """The tenant's next work of this kind waited for this one."""
+        """The tenant's next work of this kind waited for this one. One given back waits for the sweep, as what
+        kept it from being done may last."""
         waiting = type(self)._default_manager.filter(tenant_id=self.tenant_id, status=JobStatus.PENDING)
-        if following := waiting.order_by("requested_at").first():
+        if following := waiting.exclude(pk=self.pk).order_by("requested_at").first():
             following.enqueue()
 
     def _write(self, **columns: Any) -> None:
