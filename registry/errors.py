@@ -105,6 +105,13 @@ class InputRefused(HubError):
     detail = "The input does not fit the model: {reason}"
 
 
+class TableRefused(HubError):
+    status = 422
+    code = "table_refused"
+    title = "Unprocessable content"
+    detail = "The table was refused: {reason}"
+
+
 class ModelFailed(HubError):
     status = 422
     code = "model_failed"

@@ -2,28 +2,72 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
+from django.http import HttpResponse
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
+from rest_framework.parsers import BaseParser
+from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from omarino.api import BrowsableRenderer, JSONRenderer, StrictJSONParser, read_body
 from omarino.authentication import principal
 from omarino.permissions import MayPredict
-from registry import serving
+from registry import parquet_apart, serving, tables
 from registry.actions import version_of
-from registry.models import Reference
-from registry.serializers import (
+from registry.models import ModelVersion, Reference
+from registry.prediction_serializers import (
+    MAX_ROWS,
     BatchPredictedSerializer,
     BatchRequestSerializer,
+    OptionsSerializer,
     PredictedSerializer,
     PredictRequestSerializer,
     as_batch,
+    as_columns,
     as_single,
 )
 
 TAGS = ["models"]
+
+
+@dataclass(frozen=True, slots=True)
+class TableBody:
+    content: bytes
+    media_type: str
+
+
+class ArrowParser(BaseParser):
+    media_type = tables.ARROW
+
+    def parse(
+        self, stream: Any, media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
+    ) -> TableBody:
+        view: Any = (parser_context or {})["view"]
+        return TableBody(read_body(stream, view.max_body_bytes), self.media_type)
+
+
+class ParquetParser(ArrowParser):
+    media_type = tables.PARQUET
+
+
+class ArrowRenderer(BaseRenderer):
+    """The view writes the table; this says that one may ask for it."""
+
+    media_type = tables.ARROW
+    format = "arrow"
+    charset = None
+    render_style = "binary"
+
+
+class ParquetRenderer(ArrowRenderer):
+    media_type = tables.PARQUET
+    format = "parquet"
 
 
 class PredictView(APIView):
@@ -39,39 +83,80 @@ class PredictView(APIView):
         asked.is_valid(raise_exception=True)
         said = asked.validated_data
         version = version_of(tenant_id=principal(request).tenant_id, reference=Reference.parse(model_id))
-        confidence, importance = _options(said)
+        confidence, importance = _options(said.get("options", {}))
         rows = serving.rows_of(version, [said["input"]])
-        answer = serving.predict(version, rows, with_importance=importance)
+        answer = serving.predict(version, rows, with_importance=importance, with_quantiles=confidence)
         return Response({"model_id": str(version), **as_single(answer, with_confidence=confidence)})
 
 
 class BatchPredictView(APIView):
-    """The predictions of many rows, given as objects or by column."""
+    """The predictions of many rows, given as objects, by column, or as a table.
+
+    A table is an Arrow stream (not compressed inside) or a Parquet file with one column of numbers for each
+    feature; null and NaN are missing values. Its options stand in the query. `Accept` chooses the answer.
+    """
 
     permission_classes = [MayPredict]
+    parser_classes = [StrictJSONParser, ArrowParser, ParquetParser]
+    renderer_classes = [JSONRenderer, BrowsableRenderer, ArrowRenderer, ParquetRenderer]
     max_body_bytes = 67_108_864
 
     @extend_schema(
-        request=BatchRequestSerializer,
-        responses=BatchPredictedSerializer,
+        parameters=[OptionsSerializer],
+        request={
+            "application/json": BatchRequestSerializer,
+            tables.ARROW: OpenApiTypes.BINARY,
+            tables.PARQUET: OpenApiTypes.BINARY,
+        },
+        responses={
+            (200, "application/json"): BatchPredictedSerializer,
+            (200, tables.ARROW): OpenApiTypes.BINARY,
+            (200, tables.PARQUET): OpenApiTypes.BINARY,
+        },
         tags=TAGS,
         operation_id="batch_predict",
     )
-    def post(self, request: Request, model_id: str) -> Response:
-        asked = BatchRequestSerializer(data=request.data, context={"request": request})
-        asked.is_valid(raise_exception=True)
-        said = asked.validated_data
+    def post(self, request: Request, model_id: str) -> Response | HttpResponse:
+        body = request.data
+        said = self._table(request, body) if isinstance(body, TableBody) else self._json(request, body)
         version = version_of(tenant_id=principal(request).tenant_id, reference=Reference.parse(model_id))
-        confidence, importance = _options(said)
-        if "columns" in said:
-            rows = serving.rows_of_columns(version, said["columns"])
-        else:
-            rows = serving.rows_of(version, said["inputs"])
-        answer = serving.predict(version, rows, with_importance=importance)
+        confidence, importance = _options(said.get("options", {}))
+        rows = _rows(version, said)
+        answer = serving.predict(version, rows, with_importance=importance, with_quantiles=confidence)
+        kind = request.accepted_renderer.media_type
+        if kind in (tables.ARROW, tables.PARQUET):
+            columns = as_columns(answer, with_confidence=confidence)
+            return HttpResponse(
+                tables.write_table(columns, kind, {"model_id": str(version)}), content_type=kind
+            )
         batch = as_batch(answer, with_confidence=confidence)
         return Response({"model_id": str(version), **batch, "count": len(rows)})
 
+    def _json(self, request: Request, body: Any) -> dict[str, Any]:
+        asked = BatchRequestSerializer(data=body, context={"request": request})
+        asked.is_valid(raise_exception=True)
+        return {"options": _of_query(request), **asked.validated_data}
+
+    def _table(self, request: Request, body: TableBody) -> dict[str, Any]:
+        options, content = _of_query(request), body.content
+        if body.media_type == tables.PARQUET:
+            content = parquet_apart.unpacked(content, max_rows=MAX_ROWS, max_bytes=self.max_body_bytes)
+        return {"options": options, "arrays": tables.columns_of_stream(content, MAX_ROWS)}
+
+
+def _of_query(request: Request) -> dict[str, Any]:
+    asked = OptionsSerializer(data=request.query_params.dict())
+    asked.is_valid(raise_exception=True)
+    return dict(asked.validated_data)
+
+
+def _rows(version: ModelVersion, said: dict[str, Any]) -> Any:
+    if "arrays" in said:
+        return serving.rows_of_arrays(version, said["arrays"])
+    if "columns" in said:
+        return serving.rows_of_columns(version, said["columns"])
+    return serving.rows_of(version, said["inputs"])
+
 
 def _options(said: dict[str, Any]) -> tuple[bool, bool]:
-    options = said.get("options", {})
-    return options.get("includeConfidence", False), options.get("includeFeatureImportance", False)
+    return said.get("includeConfidence", False), said.get("includeFeatureImportance", False)

@@ -16,12 +16,11 @@ from omarino.api import TenantField
 from registry.errors import ArtifactTooLarge
 from registry.gates import Finding
 from registry.models import ModelType, ModelVersion, Stage, Transition, validate_name, validate_version
-from registry.serving import Answer
+from registry.quantiles import problems_of
 
 MAX_METADATA_BYTES = 262_144
 MAX_FEATURES = 20_000
 MAX_METRICS = 200
-MAX_ROWS = 100_000
 MAX_BASE64_BYTES = 67_108_864
 METRICS = ("rmse", "mae", "mape", "r2_score", "accuracy", "precision", "recall", "f1_score")
 
@@ -83,6 +82,16 @@ class MetricsField(serializers.Field[dict[str, Any], Any, Any, Any]):
             "feature_names": {"type": "array", "items": {"type": "string"}, "maxItems": MAX_FEATURES},
             "target_variable": {"type": "string", "maxLength": 256},
             "description": {"type": "string"},
+            "residual_quantiles": {
+                "type": "object",
+                "additionalProperties": {"type": "number"},
+                "description": "Of the outcome less the prediction, such as {p10: -1.5, p90: 1.7}.",
+            },
+            "quantile_models": {
+                "type": "object",
+                "additionalProperties": {"type": "string"},
+                "description": "Versions that predict quantiles, such as {p10: site-load-p10:v1.0.0}.",
+            },
         },
         "additionalProperties": {},
     }
@@ -107,6 +116,7 @@ class MetadataField(serializers.Field[dict[str, Any], Any, Any, Any]):
             wrong["model_type"] = [f"One of {', '.join(ModelType.values)}."]
         if not isinstance(said.get("hyperparameters", {}), dict):
             wrong["hyperparameters"] = ["An object."]
+        wrong.update(problems_of(said))
         names = said.get("feature_names", [])
         if not isinstance(names, list) or not all(
             isinstance(name, str) and 0 < len(name) <= 256 for name in names
@@ -355,110 +365,6 @@ class GatesSerializer(serializers.Serializer[Any]):
 
 class GatesRequestSerializer(GatesSerializer):
     tenant_id = TenantField(required=False)
-
-
-class OptionsSerializer(serializers.Serializer[Any]):
-    includeConfidence = serializers.BooleanField(default=False)  # noqa: N815  the contract's name
-    includeFeatureImportance = serializers.BooleanField(default=False)  # noqa: N815
-
-
-NUMBER = {"type": "number", "nullable": True}
-ROW = {"type": "object", "additionalProperties": NUMBER}
-
-
-@extend_schema_field({**ROW, "example": {"temperature": 21.5, "hour_of_day": 9}})
-class RowField(serializers.Field[dict[str, Any], Any, Any, Any]):
-    def to_internal_value(self, data: Any) -> dict[str, Any]:
-        if not isinstance(data, dict):
-            raise serializers.ValidationError("An object of numbers by feature.")
-        return data
-
-
-@extend_schema_field({"type": "array", "items": ROW, "minItems": 1, "maxItems": MAX_ROWS})
-class RowsField(serializers.Field[list[dict[str, Any]], Any, Any, Any]):
-    def to_internal_value(self, data: Any) -> list[dict[str, Any]]:
-        if not isinstance(data, list) or not 0 < len(data) <= MAX_ROWS or set(map(type, data)) != {dict}:
-            raise serializers.ValidationError(f"A list of 1 to {MAX_ROWS} objects of numbers by feature.")
-        return data
-
-
-@extend_schema_field(
-    {"type": "object", "additionalProperties": {"type": "array", "items": NUMBER, "minItems": 1}}
-)
-class ColumnsField(serializers.Field[dict[str, list[Any]], Any, Any, Any]):
-    def to_internal_value(self, data: Any) -> dict[str, list[Any]]:
-        if not isinstance(data, dict) or not all(isinstance(column, list) for column in data.values()):
-            raise serializers.ValidationError("An object of lists of numbers by feature.")
-        if not all(0 < len(column) <= MAX_ROWS for column in data.values()):
-            raise serializers.ValidationError(f"1 to {MAX_ROWS} numbers in each column.")
-        return data
-
-
-class PredictRequestSerializer(serializers.Serializer[Any]):
-    tenant_id = TenantField(required=False)
-    input = RowField()
-    options = OptionsSerializer(required=False)
-
-
-class BatchRequestSerializer(serializers.Serializer[Any]):
-    """Rows, or the same by column."""
-
-    tenant_id = TenantField(required=False)
-    inputs = RowsField(required=False)
-    columns = ColumnsField(required=False)
-    options = OptionsSerializer(required=False)
-
-    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        if ("inputs" in attrs) == ("columns" in attrs):
-            raise serializers.ValidationError({"inputs": "Either inputs or columns."})
-        return attrs
-
-
-class PredictedSerializer(serializers.Serializer[Any]):
-    model_id = serializers.CharField()
-    prediction = serializers.JSONField(help_text="A number, or the label of a class.")
-    confidence = serializers.FloatField(required=False, help_text="Probability of the class.")
-    probabilities = serializers.DictField(required=False)
-    feature_importance = serializers.DictField(required=False, help_text="What each feature adds.")
-    base_value = serializers.FloatField(required=False)
-
-
-class BatchPredictedSerializer(serializers.Serializer[Any]):
-    model_id = serializers.CharField()
-    predictions = serializers.ListField(child=serializers.JSONField())
-    count = serializers.IntegerField()
-
-
-def as_batch(answer: Answer, *, with_confidence: bool) -> dict[str, Any]:
-    """The answer by column: a list for each thing that was asked for."""
-    labels = answer.version.portrait.get("class_labels") or []
-    probabilities = answer.prediction.probabilities
-    out: dict[str, Any] = {"predictions": answer.prediction.values.tolist()}
-    if with_confidence:
-        out["confidence"] = None if probabilities is None else probabilities.max(axis=1).tolist()
-        if probabilities is not None:
-            columns = probabilities.T.tolist()
-            out["probabilities"] = {
-                str(label): column for label, column in zip(labels, columns, strict=False)
-            }
-    if answer.contributions is not None:
-        columns = answer.contributions.values.T.tolist()
-        out["feature_importance"] = dict(zip(answer.version.feature_names, columns, strict=False))
-        out["base_value"] = answer.contributions.base.tolist()
-    return out
-
-
-def as_single(answer: Answer, *, with_confidence: bool) -> dict[str, Any]:
-    """The same for one row."""
-    batch = as_batch(answer, with_confidence=with_confidence)
-    single = {"prediction": batch.pop("predictions")[0]}
-    for name, value in batch.items():
-        single[name] = (
-            {key: column[0] for key, column in value.items()}
-            if isinstance(value, dict)
-            else value and value[0]
-        )
-    return single
 
 
 def without_tenant(said: dict[str, Any]) -> dict[str, Any]:

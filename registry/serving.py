@@ -15,7 +15,7 @@ import numpy as np
 from django.conf import settings
 from numpy.typing import NDArray
 
-from registry import artifacts
+from registry import artifacts, quantiles
 from registry.errors import ArtifactMissing, InputRefused, ModelFailed, RuntimeMissing
 
 # What serves most models is imported when a process starts, not by its first request; extras are not.
@@ -112,9 +112,17 @@ class Answer:
     version: ModelVersion
     prediction: Prediction
     contributions: Contributions | None
+    quantiles: dict[str, NDArray[np.float64]] | None = None
+    without_quantiles: str = ""  # why there are none
 
 
-def predict(version: ModelVersion, rows: NDArray[np.float64], *, with_importance: bool = False) -> Answer:
+def predict(
+    version: ModelVersion,
+    rows: NDArray[np.float64],
+    *,
+    with_importance: bool = False,
+    with_quantiles: bool = False,
+) -> Answer:
     """Predict rows whose columns are the version's features in order."""
     predictor = predictor_of(version)
     try:
@@ -124,7 +132,31 @@ def predict(version: ModelVersion, rows: NDArray[np.float64], *, with_importance
         raise ModelFailed(model_id=str(version), reason=str(fault)[:300].rstrip(".")) from fault
     if prediction.values.dtype.kind == "f" and not np.isfinite(prediction.values).all():
         raise ModelFailed(model_id=str(version), reason="it answers a number that is not finite")
-    return Answer(version, prediction, contributions)
+    if not with_quantiles or prediction.probabilities is not None:
+        return Answer(version, prediction, contributions)
+    found, why_not = _quantiles(version, prediction, rows)
+    return Answer(version, prediction, contributions, found, why_not)
+
+
+def _quantiles(
+    version: ModelVersion, prediction: Prediction, rows: NDArray[np.float64]
+) -> tuple[dict[str, NDArray[np.float64]] | None, str]:
+    """By the quantile models that the version names, else by the quantiles of its residuals; or why not."""
+    if prediction.values.dtype.kind not in "fiu":
+        return None, "The model tells classes without their probabilities."
+    if named := version.metadata.get("quantile_models"):
+        columns = {}
+        for quantile, label in named.items():
+            name, _, wanted = label.partition(":")
+            others = ModelVersion.objects.for_tenant(version.tenant_id).select_related("model")
+            other = others.named(name, wanted).first()
+            if other is None or other.feature_names != version.feature_names or other.pk == version.pk:
+                return None, f"Its {quantile} model, {label}, is not registered, or takes other features."
+            columns[quantile] = np.asarray(predict(other, rows).prediction.values, dtype=np.float64)
+        return quantiles.uncrossed(columns), ""
+    if residuals := version.metadata.get("residual_quantiles"):
+        return quantiles.around(np.asarray(prediction.values, dtype=np.float64), residuals), ""
+    return None, quantiles.NEITHER
 
 
 def predictor_of(version: ModelVersion) -> Predictor:
@@ -179,6 +211,14 @@ def columns_of(version: ModelVersion) -> list[str]:
     if version.portrait.get("feature_count") is None:  # it came before its runtime was installed
         return version.feature_names or [f"f{index}" for index in range(predictor_of(version).feature_count)]
     return version.feature_names
+
+
+def rows_of_arrays(version: ModelVersion, columns: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
+    """The same from arrays of one length, NaN where a value is missing."""
+    names = columns_of(version)
+    if problems := _names_problem(set(columns), names):
+        raise InputRefused(reason=problems, **_names_facts(set(columns), names))
+    return _checked(version, np.column_stack([columns[name] for name in names]), names)
 
 
 def _checked(version: ModelVersion, table: NDArray[np.float64], names: Sequence[str]) -> NDArray[np.float64]:
