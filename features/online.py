@@ -114,11 +114,11 @@ def get_batch(*, tenant_id: str, asset_ids: Sequence[str], question: Question) -
     cached = DOOR.fetch(list(keys.values()))
     fresh = _computed(tenant_id, [asset for asset in assets if keys[asset.asset_id] not in cached], question)
     now = timezone.now()
-    DOOR.keep({keys[asset_id]: (now, features) for asset_id, features in fresh.items()})
+    DOOR.keep({keys[asset_id]: [now.isoformat(), features] for asset_id, features in fresh.items()})
     return [
         Answer(asset_id, fresh[asset_id], now, cache_hit=False)
         if asset_id in fresh
-        else Answer(asset_id, cached[key][1], cached[key][0], cache_hit=True)
+        else Answer(asset_id, cached[key][1], datetime.fromisoformat(cached[key][0]), cache_hit=True)
         for asset_id, key in keys.items()
     ]
 

@@ -2,43 +2,30 @@
 
 from __future__ import annotations
 
-import http.client
 import re
-import threading
-import time
-import urllib.request
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from typing import Any, cast
 
 import jwt
 import structlog
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
 from django.conf import settings
 from django.utils import timezone
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
-from omarino.embedded import write_private
-from omarino.errors import IdentityUnavailable, MalformedBody, TenantMismatch
+from omarino.errors import TenantMismatch
+from omarino.keys import DEVELOPMENT_KID, KEYS, development_key
 from omarino.permissions import ROLES
-from omarino.strict_json import parse_json
 
 TENANT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 MAX_TOKEN_BYTES = 8192
 MAX_SUBJECT_LENGTH = 255
-KEYS_FRESH_S = 300.0
-REFETCH_WAIT_S = 60.0  # with keys at hand
-COLD_REFETCH_WAIT_S = 2.0  # without any, when every request fails
-JWKS_TIMEOUT_S = 3.0
-MAX_JWKS_BYTES = 262_144
-MIN_RSA_BITS = 2048
-NOT_ACCESS_TOKENS = frozenset({"ID", "Refresh", "Offline", "Logout"})  # Keycloak's `typ` claim of the others
-log = structlog.get_logger(__name__)
+REQUIRED_CLAIMS = ["exp", "iat", "sub", "iss"]
+REFUSED_HEADERS = frozenset({"jku", "x5u", "jwk", "x5c", "crit", "cty", "enc", "zip", "b64"})
+ACCESS_TOKEN_TYPE = re.compile(r"(application/)?at\+jwt", re.IGNORECASE)  # RFC 9068
+ANY_TYPE = re.compile(rf"jwt|{ACCESS_TOKEN_TYPE.pattern}", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +94,11 @@ def check_named_tenant(request: Request, principal: Principal) -> None:
 
 
 def principal_of(token: str) -> Principal:
-    """The principal a token proves, or 401."""
-    if not token or len(token) > MAX_TOKEN_BYTES:
-        raise AuthenticationFailed("The token is empty or too long.")
-    claims = _verified_claims(token)
-    if not 0 < len(claims["sub"]) <= MAX_SUBJECT_LENGTH:
-        raise AuthenticationFailed("The token's claim sub is empty or too long.")
+    """The principal an access token proves, or 401."""
+    header, claims = verified(token)
+    _check_that_it_is_an_access_token(header, claims)
+    if settings.KEYCLOAK_CLIENT_ID not in [*audiences(claims), claims.get("azp")]:
+        raise AuthenticationFailed(f"The token is not meant for {settings.KEYCLOAK_CLIENT_ID}.")
     tenant_id = claims.get("tenant_id")
     if not isinstance(tenant_id, str) or not TENANT_ID.fullmatch(tenant_id):
         raise AuthenticationFailed("The token names no tenant: the claim tenant_id is missing or malformed.")
@@ -128,24 +114,22 @@ def principal_of(token: str) -> Principal:
     )
 
 
-def _verified_claims(token: str) -> dict[str, Any]:
+def verified(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Header and claims of a token that our issuer signed and that is valid now, or 401. Whom it is meant for, and
+    for what, the caller checks."""
+    if not token or len(token) > MAX_TOKEN_BYTES:
+        raise AuthenticationFailed("The token is empty or too long.")
+    required = [*REQUIRED_CLAIMS, *(["nbf"] if settings.JWT_REQUIRE_NBF else [])]
     try:
         header = jwt.get_unverified_header(token)
-        if header.get("alg") != settings.JWT_ALGORITHM:
-            raise AuthenticationFailed(f"The token must be signed by {settings.JWT_ALGORITHM}.")
-        if unwanted := sorted({"jku", "x5u", "jwk", "x5c", "crit"} & set(header)):
-            raise AuthenticationFailed(f"The token's header names {', '.join(unwanted)}, which is refused.")
+        _check_header(header)
         claims: dict[str, Any] = jwt.decode(
             token,
             KEYS.key(header.get("kid")),
             algorithms=[settings.JWT_ALGORITHM],
             issuer=settings.JWT_ISSUER,
             leeway=settings.JWT_LEEWAY,
-            options={
-                "require": ["exp", "iat", "sub", "iss"],
-                "verify_aud": False,
-                "enforce_minimum_key_length": True,
-            },
+            options={"require": required, "verify_aud": False, "enforce_minimum_key_length": True},
         )
     except jwt.ExpiredSignatureError as fault:
         raise AuthenticationFailed("The token has expired. Fetch a new one.") from fault
@@ -153,137 +137,40 @@ def _verified_claims(token: str) -> dict[str, Any]:
         raise AuthenticationFailed(f"The token is not valid: {str(fault).rstrip('.')}.") from fault
     except RecursionError as fault:  # a header of brackets
         raise AuthenticationFailed("The token is not valid: it cannot be read.") from fault
-    audiences = claims.get("aud")
-    named = [audiences] if isinstance(audiences, str) else audiences if isinstance(audiences, list) else []
-    if settings.KEYCLOAK_CLIENT_ID not in [*named, claims.get("azp")]:
-        raise AuthenticationFailed(f"The token is not meant for {settings.KEYCLOAK_CLIENT_ID}.")
-    if claims.get("typ") in NOT_ACCESS_TOKENS:
-        raise AuthenticationFailed("This is not an access token.")
-    return claims
+    if not 0 < len(claims["sub"]) <= MAX_SUBJECT_LENGTH:
+        raise AuthenticationFailed("The token's claim sub is empty or too long.")
+    return header, claims
 
 
-class Keys:
-    """The issuer's public keys: kept, fetched again when old or when a new `kid` appears, never too often."""
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._keys: dict[str | None, Any] = {}
-        self._fetched_at = self._tried_at = -float("inf")
-
-    def key(self, kid: str | None) -> Any:
-        """The key of this id, or 401; with no key at all and no issuer to ask, 503."""
-        known = kid in self._keys
-        if not known or self._clock() - self._fetched_at > KEYS_FRESH_S:
-            self._refresh(wait=not known)
-        try:
-            return self._keys[kid]
-        except KeyError:
-            raise AuthenticationFailed("The token is signed by an unknown key.") from None
-
-    def warm(self) -> None:
-        """Have at least one key, or `IdentityUnavailable`."""
-        if not self._keys:
-            self._refresh(wait=True)
-
-    def forget(self) -> None:
-        """Start cold, as a new process does."""
-        self.__init__(self._clock)  # type: ignore[misc]
-
-    def _refresh(self, *, wait: bool) -> None:
-        """Ask the issuer, one thread at a time; who holds a good key goes on with it meanwhile."""
-        if not self._lock.acquire(blocking=wait):
-            return
-        try:
-            pause = REFETCH_WAIT_S if self._keys else COLD_REFETCH_WAIT_S
-            if self._clock() - self._tried_at > pause:
-                self._fetch()
-            if not self._keys:
-                raise IdentityUnavailable()
-        finally:
-            self._lock.release()
-
-    def _fetch(self) -> None:
-        try:
-            self._keys = _fetch_keys()
-            self._fetched_at = self._clock()
-        except (OSError, http.client.HTTPException, ValueError, MalformedBody) as fault:
-            log.error("jwks_unavailable", url=settings.JWKS_URL, error=str(fault))
-        finally:
-            self._tried_at = self._clock()
+def _check_header(header: dict[str, Any]) -> None:
+    """What a header may say before any key is looked up: our algorithm, and nothing of keys or of other wrappings."""
+    if header.get("alg") != settings.JWT_ALGORITHM:
+        raise AuthenticationFailed(f"The token must be signed by {settings.JWT_ALGORITHM}.")
+    if unwanted := sorted(REFUSED_HEADERS & set(header)):
+        raise AuthenticationFailed(f"The token's header names {', '.join(unwanted)}, which is refused.")
+    named = header.get("typ")
+    if named is not None and not (isinstance(named, str) and ANY_TYPE.fullmatch(named)):
+        raise AuthenticationFailed("The token's header names a type that is not JWT.")
 
 
-def _fetch_keys() -> dict[str | None, Any]:
-    if settings.DEVELOPMENT_ISSUER:
-        return {DEVELOPMENT_KID: development_key().public_key()}
-    document = parse_json(_download(settings.JWKS_URL))
-    entries = document.get("keys") if isinstance(document, dict) else None
-    if not isinstance(entries, list):
-        raise ValueError("the issuer's answer is no set of keys")
-    found: dict[str | None, Any] = {}
-    for entry in entries:
-        try:
-            if _is_signing_key(entry):
-                found[entry.get("kid")] = _usable_key(entry)
-        except (jwt.PyJWTError, ValueError, TypeError) as fault:
-            log.warning("jwk_unusable", kid=str(entry.get("kid"))[:100], error=str(fault))
-    if not found:
-        raise ValueError("the issuer publishes no signing key for this algorithm")
-    return found
+def _check_that_it_is_an_access_token(header: dict[str, Any], claims: dict[str, Any]) -> None:
+    """An ID token, a refresh token, or one bound to a proof that we do not ask for, opens nothing. Keycloak says so in
+    the claim `typ`, RFC 9068 in the header."""
+    by_claim, by_header = claims.get("typ"), header.get("typ")
+    if by_claim is None:
+        is_one = isinstance(by_header, str) and bool(ACCESS_TOKEN_TYPE.fullmatch(by_header))
+    else:
+        is_one = isinstance(by_claim, str) and by_claim.lower() == "bearer"
+    if not is_one or "cnf" in claims:
+        raise AuthenticationFailed("This is not an access token: its typ must be Bearer.")
 
 
-def _is_signing_key(entry: Any) -> bool:
-    """Whether this JWK is there for signatures by our algorithm."""
-    return (
-        isinstance(entry, dict)
-        and entry.get("use", "sig") == "sig"
-        and entry.get("alg", settings.JWT_ALGORITHM) == settings.JWT_ALGORITHM
-        and entry.get("kty") == ("RSA" if settings.JWT_ALGORITHM == "RS256" else "EC")
-        and isinstance(entry.get("kid"), str | None)
-    )
+def audiences(claims: dict[str, Any]) -> list[Any]:
+    named = claims.get("aud")
+    return [named] if isinstance(named, str) else named if isinstance(named, list) else []
 
-
-def _usable_key(entry: dict[str, Any]) -> Any:
-    key = jwt.PyJWK(entry, algorithm=settings.JWT_ALGORITHM).key
-    if isinstance(key, rsa.RSAPublicKey) and key.key_size < MIN_RSA_BITS:
-        raise ValueError(f"an RSA key of {key.key_size} bits is too short")
-    return key
-
-
-def _download(url: str) -> bytes:
-    """A small document, soon: a server that drips or floods does not hold our threads."""
-    deadline = time.monotonic() + JWKS_TIMEOUT_S
-    body = bytearray()
-    with urllib.request.urlopen(url, timeout=JWKS_TIMEOUT_S) as answer:  # noqa: S310  http(s) only, by settings
-        while chunk := answer.read1(65_536):
-            body += chunk
-            if len(body) > MAX_JWKS_BYTES:
-                raise ValueError(f"{url} answers more than {MAX_JWKS_BYTES} bytes")
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"{url} takes longer than {JWKS_TIMEOUT_S} s")
-    return bytes(body)
-
-
-KEYS = Keys()
 
 # The development issuer: only without Keycloak, only in development
-
-DEVELOPMENT_KID = "development"
-
-
-def development_key() -> rsa.RSAPrivateKey:
-    """The key that signs development tokens, made on first use."""
-    path = Path(settings.DATA_DIR) / "development_issuer.pem"
-    if not path.exists():
-        fresh = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        pem = fresh.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-        write_private(path, pem.decode())
-    key = serialization.load_pem_private_key(path.read_bytes(), password=None)
-    if not isinstance(key, rsa.RSAPrivateKey):
-        raise TypeError(f"{path} does not hold an RSA key; remove it and a new one is made.")
-    return key
 
 
 def development_token(

@@ -22,9 +22,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from omarino.authentication import KEYS
 from omarino.celery import app as celery_app
 from omarino.errors import IdentityUnavailable
+from omarino.keys import KEYS
 
 NEEDED = frozenset({"database", "storage", "identity"})  # without the others answers are slower, or jobs wait
 THROUGH = {"timescaledb": "database", "workers": "broker"}  # who is reached through whom, asked before

@@ -206,7 +206,9 @@ CACHES = {
         },
     }
 }
+        "VERSION": 2,  # 1 held pickles
 
+            "serializer": "omarino.valkey.JSONSerializer",
 env.group("Files")  # a folder, or a bucket when an endpoint is given
 
 MINIO_ENDPOINT_URL = env.url(
@@ -307,6 +309,11 @@ env.require(
     "DATABASE_URL must be set outside development: the embedded server is for one machine.",
 )
 env.require(
+JWT_REQUIRE_NBF = env.flag(
+    "JWT_REQUIRE_NBF",
+    default=False,
+    meaning="Refuse tokens without `nbf`, which Keycloak leaves out since its version 10; where it stands it is checked",
+)
     DEVELOPMENT or not REDIS_IS_EMBEDDED,
     "REDIS_HOST must be set outside development: the embedded server is for one machine.",
 )

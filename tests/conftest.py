@@ -10,7 +10,8 @@ import pytest
 from django.core.management import call_command
 from rest_framework.test import APIClient
 
-from omarino.authentication import KEYS, Principal, development_token
+from omarino.authentication import Principal, development_token
+from omarino.keys import KEYS
 from omarino.permissions import ROLES
 
 ClientOf = Callable[..., APIClient]

@@ -1,15 +1,24 @@
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from rest_framework.test import APIClient
 
-from omarino.authentication import KEYS
+from omarino.keys import KEYS, SHARED_FOR_S
+from omarino.valkey import client as valkey
 from tests.omarino.issuer import REALM, Issuer, running_issuer
 
 Ask = Callable[..., Any]
+
+
+def pass_in_valkey(*, seconds: float) -> None:
+    """Moves the clock of what all processes know of the issuer."""
+    for name in valkey().keys("omarino:jwks:*"):
+        left_ms = valkey().pttl(name) - int(seconds * 1000)
+        valkey().pexpire(name, left_ms) if left_ms > 0 else valkey().delete(name)
 
 
 @pytest.fixture
@@ -20,6 +29,7 @@ def issuer(settings: Any) -> Iterator[Issuer]:
         settings.DEVELOPMENT_ISSUER = False
         settings.JWT_ISSUER = f"{issuer.url}/realms/{REALM}"
         settings.JWKS_URL = f"{settings.JWT_ISSUER}/protocol/openid-connect/certs"
+        pass_in_valkey(seconds=2 * SHARED_FOR_S)  # another issuer had this port, perhaps
         KEYS.forget()
         yield issuer
     KEYS.forget()
@@ -36,3 +46,10 @@ def ask(db: None) -> Ask:
         return client.get("/ai/forecasts", headers=headers)
 
     return ask
+
+
+@pytest.fixture
+def silent_server() -> Iterator[int]:
+    """The port of a server that takes connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0), backlog=100) as listener:
+        yield int(listener.getsockname()[1])

@@ -14,7 +14,8 @@ import pytest
 from django.conf import settings
 from django.core.management import CommandError, call_command
 
-from omarino.authentication import Principal, development_key, principal_of
+from omarino.authentication import Principal, principal_of
+from omarino.keys import development_key
 from omarino.permissions import ROLES
 from tests.conftest import token_of
 from tests.omarino.conftest import Ask

@@ -12,12 +12,15 @@ from contextlib import nullcontext as nothing
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
+from rest_framework.exceptions import AuthenticationFailed
 
-from omarino.authentication import KEYS, MAX_TOKEN_BYTES, principal_of
+from omarino.authentication import MAX_TOKEN_BYTES, principal_of
 from omarino.errors import IdentityUnavailable
-from tests.omarino.conftest import Ask
+from omarino.keys import KEYS
+from tests.omarino.conftest import Ask, pass_in_valkey
 from tests.omarino.issuer import AUDIENCE, EC_KEY, RSA_KEYS, SHORT_KEY, Issuer, jwk_of
 
 
@@ -37,12 +40,13 @@ def unsigned(header: dict[str, Any] | bytes, token: str) -> str:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch, issuer: Issuer) -> Callable[[float], None]:
-    """Moves the clock of the key store forward."""
+    """Moves the clock of the key store forward, and that of what all processes share."""
     passed = [0.0]
     monkeypatch.setattr(KEYS, "_clock", lambda: time.monotonic() + passed[0])
 
     def forward(seconds: float) -> None:
         passed[0] += seconds
+        pass_in_valkey(seconds=seconds)
 
     return forward
 
@@ -96,6 +100,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "an ID token": ({"typ": "ID"}, "not an access token"),
     "a refresh token": ({"typ": "Refresh"}, "not an access token"),
     "an offline token": ({"typ": "Offline"}, "not an access token"),
+    "a token of no type": ({"typ": None}, "not an access token"),
+    "a token of an odd type": ({"typ": ["Bearer"]}, "not an access token"),
+    "bound to a proof nobody asks for": ({"typ": "DPoP"}, "not an access token"),
+    "bound to a certificate": ({"cnf": {"x5t#S256": "abc"}}, "not an access token"),
 }
 
 
@@ -111,11 +119,50 @@ def test_a_token_is_refused(case: str, issuer: Issuer, ask: Ask) -> None:
     assert response.headers["WWW-Authenticate"] == 'Bearer realm="ai-hub"'
 
 
-@pytest.mark.parametrize("header", ["jku", "x5u", "jwk", "x5c", "crit"])
+@pytest.mark.parametrize("header", ["jku", "x5u", "jwk", "x5c", "crit", "cty", "enc", "zip"])
 def test_a_header_that_brings_its_own_key_or_rules_is_refused(header: str, issuer: Issuer, ask: Ask) -> None:
     response = ask(issuer.token(headers={header: ["https://evil.example/keys"]}))
 
     assert (response.status_code, header in response.json()["detail"]) == (401, True)
+
+
+@pytest.mark.parametrize("named", ["JWE", "logout+jwt", "dpop+jwt", "", 7, ["JWT"], None])
+def test_a_header_of_another_type_is_refused(named: Any, issuer: Issuer, ask: Ask) -> None:
+    response = ask(unsigned({"alg": "RS256", "kid": "first", "typ": named}, issuer.token()))
+
+    assert response.status_code == 401
+
+
+def test_the_header_may_say_that_it_is_an_access_token(issuer: Issuer) -> None:
+    for header in ("at+jwt", "application/at+jwt", "AT+JWT"):
+        assert principal_of(issuer.token(typ=None, headers={"typ": header})).tenant_id == "alpha"
+        assert principal_of(issuer.token(headers={"typ": header})).tenant_id == "alpha"
+    with pytest.raises(AuthenticationFailed, match="not an access token"):
+        principal_of(issuer.token(typ="ID", headers={"typ": "at+jwt"}))
+
+
+def test_nbf_is_demanded_where_the_operator_says_so(issuer: Issuer, ask: Ask, settings: Any) -> None:
+    assert ask(issuer.token()).status_code == 200  # Keycloak leaves it out since its version 10
+    settings.JWT_REQUIRE_NBF = True
+
+    assert "nbf" in ask(issuer.token()).json()["detail"]
+    assert ask(issuer.token(nbf=ago(minutes=1))).status_code == 200
+
+
+def test_a_token_in_a_token_is_refused(issuer: Issuer, ask: Ask) -> None:
+    """Signed twice (`cty`), and encrypted: five parts."""
+    nested = issuer.token()
+    signed_again = jwt.api_jws.PyJWS().encode(
+        nested.encode(), RSA_KEYS[0], algorithm="RS256", headers={"kid": "first", "cty": "JWT"}
+    )
+    assert ask(signed_again).status_code == 401
+    unnamed = jwt.api_jws.PyJWS().encode(
+        nested.encode(), RSA_KEYS[0], algorithm="RS256", headers={"kid": "first"}
+    )
+    assert ask(unnamed).status_code == 401
+    assert ask(f"{nested}.{nested.split('.')[1]}.{nested.split('.')[2]}").status_code == 401
+    encrypted = {"alg": "RSA-OAEP", "enc": "A256GCM", "kid": "first"}
+    assert ask(unsigned(encrypted, nested) + ".AAAA.AAAA").status_code == 401
 
 
 def test_an_unsigned_token_is_refused(issuer: Issuer, ask: Ask) -> None:
