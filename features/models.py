@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from functools import lru_cache
 from typing import ClassVar, Self
 from zoneinfo import available_timezones
@@ -34,6 +35,9 @@ WEATHER_COLUMNS = (
 validate_asset_id = RegexValidator(
     r"\A[A-Za-z0-9][A-Za-z0-9._:-]{0,127}\Z",
     "At most 128 letters, digits or . _ : -, beginning with a letter or digit.",
+)
+validate_set_name = RegexValidator(
+    r"\A[a-z][a-z0-9_]{0,63}\Z", "At most 64 small letters, digits or _, beginning with a letter."
 )
 ADDS_UP = re.compile(
     r"([kMGT]?Wh|[kMGT]?varh|[kMGT]?VAh|[kMGT]?J|m3|m³|Nm3|l|therms?|BTU|kBTU)", re.IGNORECASE
@@ -210,7 +214,18 @@ class Weather(TenantOwned):
 
 
 class ExportQuerySet(JobQuerySet["FeatureExport"]):
-    """Of one tenant, like every other."""
+    def waiting(self) -> Self:
+        return self.filter(status__in=(JobStatus.PENDING, JobStatus.PROCESSING))
+
+    def over_before(self, moment: datetime) -> Self:
+        """Those that came to their end before that."""
+        return self.exclude(status__in=(JobStatus.PENDING, JobStatus.PROCESSING)).filter(
+            completed_at__lt=moment
+        )
+
+    def under_key(self, requested_by: str, idempotency_key: str) -> Self:
+        """The one that an earlier request of the same caller made under this key."""
+        return self.filter(requested_by=requested_by, idempotency_key=idempotency_key)
 
 
 class FeatureExport(Job):
@@ -270,3 +285,124 @@ class FeatureExport(Job):
     def storage_path(self) -> str:
         """Where its file is once it is completed: a folder of its own below the tenant's, so that two never meet."""
         return f"{self.tenant_id}/{self.pk}/{self.file_name}"
+
+
+class ReadingRevision(TenantOwned):
+    """What a reading was before it was corrected, so that what was known at a time can still be asked."""
+
+    id = models.BigAutoField(primary_key=True)
+    asset_id = models.CharField(max_length=128)
+    metric = models.CharField(max_length=64)
+    timestamp = models.DateTimeField()
+    value = models.FloatField()
+    quality = models.CharField(max_length=32, null=True)  # noqa: DJ001  as in Reading
+    available_at = models.DateTimeField()
+    superseded_at = models.DateTimeField(db_default=Now())  # when the correction reached us
+
+    objects = ReadingQuerySet.as_manager()
+
+    class Meta:
+        db_table = "timeseries_revisions"
+        indexes = [
+            models.Index(fields=["tenant_id", "asset_id", "metric", "timestamp"], name="features_revisions")
+        ]
+
+
+class WeatherRevision(TenantOwned):
+    """What was known of the weather before something newer was: of a forecast, what it said when."""
+
+    id = models.BigAutoField(primary_key=True)
+    asset_id = models.CharField(max_length=128)
+    timestamp = models.DateTimeField()
+    temperature = models.FloatField(null=True)
+    humidity = models.FloatField(null=True)
+    solar_irradiance = models.FloatField(null=True)
+    wind_speed = models.FloatField(null=True)
+    wind_direction = models.FloatField(null=True)
+    cloud_cover = models.FloatField(null=True)
+    precipitation = models.FloatField(null=True)
+    pressure = models.FloatField(null=True)
+    available_at = models.DateTimeField()
+    superseded_at = models.DateTimeField(db_default=Now())
+
+    objects = WeatherQuerySet.as_manager()
+
+    class Meta:
+        db_table = "weather_revisions"
+        indexes = [
+            models.Index(fields=["tenant_id", "asset_id", "timestamp"], name="features_weather_revisions")
+        ]
+
+
+class TenantSetQuerySet(TenantQuerySet["TenantFeatureSet"]):
+    def newest(self) -> Self:
+        """Of each set that there still is, the last version."""
+        return (
+            self.filter(removed_at=None)
+            .order_by("tenant_id", "name", "-version")
+            .distinct("tenant_id", "name")
+        )
+
+
+class TenantFeatureSet(TenantOwned):
+    """One version of a set that a tenant put together. Written once: a model may name it for years."""
+
+    name = models.CharField(max_length=64, validators=[validate_set_name])
+    version = models.PositiveIntegerField(editable=False)
+    features = ArrayField(models.CharField(max_length=64))  # names of the catalog, in this order
+    description = models.CharField(max_length=500, blank=True)
+    stored = models.BooleanField(default=False)  # rows of it are written to ai_features every hour
+    made_by = models.CharField(max_length=255, editable=False)
+    made_at = models.DateTimeField(db_default=Now(), editable=False)
+    removed_at = models.DateTimeField(null=True, editable=False)
+
+    objects = TenantSetQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = "feature set"
+        ordering = ["name", "-version"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["tenant_id", "name", "version"], name="features_set_version_once"
+            ),
+            models.CheckConstraint(condition=Q(features__len__gte=1), name="features_set_not_empty"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name}@{self.version}"
+
+
+class StoredFeatureQuerySet(TenantQuerySet["StoredFeatures"]):
+    """Of one tenant, like every other."""
+
+
+class StoredFeatures(TenantOwned):
+    """A row of features as of a time, kept for people and programs that work in SQL. A hypertable likewise."""
+
+    pk = models.CompositePrimaryKey(
+        "tenant_id", "asset_id", "feature_set", "feature_set_version", "timestamp"
+    )
+    asset_id = models.CharField(max_length=128)
+    feature_set = models.CharField(max_length=64)
+    feature_set_version = models.PositiveIntegerField()
+    timestamp = models.DateTimeField()  # as of which
+    features = models.JSONField()  # by name; null where nothing is known
+    computed_at = models.DateTimeField(db_default=Now())
+
+    objects = StoredFeatureQuerySet.as_manager()
+
+    class Meta:
+        db_table = "ai_features"
+
+
+class RetentionCut(models.Model):
+    """Before which time a table's rows were deleted, so that no aggregate is made of what is left of an hour."""
+
+    table_name = models.CharField(max_length=64, primary_key=True)
+    before = models.DateTimeField()
+
+    class Meta:
+        db_table = "retention_cuts"
+
+    def __str__(self) -> str:
+        return f"{self.table_name} before {self.before:%Y-%m-%d}"

@@ -1,0 +1,112 @@
+"""The database objects for people who work in SQL: aggregates by hour and day, features of sets, functions.
+
+The same names and columns on both databases. What TimescaleDB keeps as continuous aggregates, plain PostgreSQL
+computes in views. All of it from the files in sql/, one an object; a test holds them equal to `compute`.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import structlog
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.utils import OperationalError
+from django.utils import timezone
+
+from features.timescale import have_timescaledb, run_file
+
+AGGREGATES = {"hourly_features": timedelta(hours=1), "daily_features": timedelta(hours=24)}
+FUNCTIONS = ("get_lag_features", "get_rolling_features")
+MATERIALIZED = ("forecast_basic_features", "anomaly_detection_features")
+_KIND = "SELECT relkind FROM pg_class WHERE oid = to_regclass(%s)"
+_IS_CONTINUOUS = (
+    "SELECT EXISTS (SELECT FROM timescaledb_information.continuous_aggregates WHERE view_name = %s)"
+)
+# Never further back than the shortest time readings can be kept for, so that it finds them all there still:
+# a refresh over a time whose readings are gone would take the aggregate with them.
+_POLICY = """
+SELECT add_continuous_aggregate_policy(
+    %s, start_offset => INTERVAL '3 days', end_offset => %s, schedule_interval => INTERVAL '30 minutes',
+    if_not_exists => TRUE
+)
+"""
+log = structlog.get_logger(__name__)
+
+
+def make_objects(connection: BaseDatabaseWrapper) -> None:
+    """Make what is missing, in the form that suits this database. Again changes nothing."""
+    timescale = have_timescaledb(connection)
+    for name in AGGREGATES:
+        if timescale:
+            _make_continuous(connection, name)
+        elif _kind(connection, name) is None:
+            run_file(connection, f"{name}.postgresql")
+    for name in FUNCTIONS:
+        run_file(connection, name)
+    for name in MATERIALIZED:
+        if _kind(connection, name) is None:
+            run_file(connection, name)
+
+
+def drop_objects(connection: BaseDatabaseWrapper) -> None:
+    with connection.cursor() as cursor:
+        for name in MATERIALIZED:
+            cursor.execute(f"DROP MATERIALIZED VIEW IF EXISTS {name}")
+        cursor.execute("DROP FUNCTION IF EXISTS get_lag_features, get_rolling_features")
+        for name in AGGREGATES:
+            if have_timescaledb(connection):
+                cursor.execute(f"DROP MATERIALIZED VIEW IF EXISTS {name}")
+            else:
+                cursor.execute(f"DROP VIEW IF EXISTS {name}, {name}_live")
+                cursor.execute(f"DROP TABLE IF EXISTS {name}_kept")
+
+
+def refresh_views(connection: BaseDatabaseWrapper) -> None:
+    """Bring the materialized views up to date while others read them; their comment says when."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET statement_timeout = 0")
+        try:
+            for name in MATERIALIZED:
+                cursor.execute(f"REFRESH MATERIALIZED VIEW CONCURRENTLY {name}")
+                cursor.execute(f"COMMENT ON MATERIALIZED VIEW {name} IS '{timezone.now().isoformat()}'")
+        finally:
+            cursor.execute("RESET statement_timeout")
+
+
+def refresh_aggregates(connection: BaseDatabaseWrapper, *, since: datetime | None) -> None:
+    """Bring the continuous aggregates up to date with readings that came late, however late.
+
+    `since`: what was dropped lies before it, and is not looked at again. Not within a transaction.
+    """
+    if not have_timescaledb(connection):
+        return
+    with connection.cursor() as cursor:
+        cursor.execute("SET statement_timeout = 0")
+        try:
+            for name, width in AGGREGATES.items():
+                cursor.execute(
+                    "CALL refresh_continuous_aggregate(%s, %s::timestamptz, now() - %s::interval)",
+                    [name, since, width],
+                )
+        except OperationalError as fault:  # another refresh is at it: that one does the work
+            log.info("refresh_left_to_another", reason=str(fault).strip())
+        finally:
+            cursor.execute("RESET statement_timeout")
+
+
+def _make_continuous(connection: BaseDatabaseWrapper, name: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(_IS_CONTINUOUS, [name])
+        (already,) = cursor.fetchone()
+        if not already:
+            # TimescaleDB came later. What retention kept of plain PostgreSQL stays in its table.
+            cursor.execute(f"DROP VIEW IF EXISTS {name}, {name}_live")
+            run_file(connection, f"{name}.timescaledb")
+        cursor.execute(_POLICY, [name, AGGREGATES[name]])
+
+
+def _kind(connection: BaseDatabaseWrapper, name: str) -> str | None:
+    with connection.cursor() as cursor:
+        cursor.execute(_KIND, [name])
+        found = cursor.fetchone()
+    return None if found is None else str(found[0])
