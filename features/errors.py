@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from omarino.errors import HubError
+from omarino.errors import HubError, Outage
 
 
 class FileUnreadable(HubError):
@@ -107,3 +107,68 @@ class AssetUnknown(HubError):
     code = "asset_unknown"
     title = "Not found"
     detail = "This tenant has no asset {asset_id}. An asset is made by its first reading."
+
+
+class TimesReversed(HubError):
+    code = "times_reversed"
+    detail = "start_time must be before end_time."
+
+
+class UnknownAssets(HubError):
+    status = 422
+    code = "unknown_assets"
+    title = "Unprocessable content"
+    detail = (
+        "This tenant does not have these assets: {unknown}. Leave them out, or leave asset_ids out for all."
+    )
+
+
+class TooManyExports(HubError):
+    status = 409
+    code = "too_many_exports"
+    title = "Conflict"
+    detail = (
+        "{limit} exports of this tenant are waiting already. Cancel some, or ask again when they are done."
+    )
+
+
+class IdempotencyKeyInvalid(HubError):
+    status = 422
+    code = "idempotency_key_invalid"
+    title = "Unprocessable content"
+    detail = "The header Idempotency-Key is 1 to 255 visible ASCII characters, such as a UUID."
+
+
+class IdempotencyKeyReused(HubError):
+    status = 422
+    code = "idempotency_key_reused"
+    title = "Unprocessable content"
+    detail = "This Idempotency-Key stands for another request, {export_id}. Take a new key for a new request."
+
+
+class ExportNotReady(HubError):
+    status = 409
+    code = "export_not_ready"
+    title = "Conflict"
+    detail = "This export is {status}, so there is no file to download."
+
+
+class ExportFileGone(HubError):
+    status = 410
+    code = "export_file_gone"
+    title = "Gone"
+    detail = "The file of export {export_id} is not in the storage any more. Ask for the export again."
+
+
+class NoData(HubError):
+    status = 422
+    code = "no_data"
+    title = "Unprocessable content"
+    detail = "There is no data: no asset of this export has a reading from {start} to {end}."
+
+
+class ExportStorageUnavailable(Outage):
+    code = "storage_unavailable"
+    detail = (
+        "The storage of exports does not answer, or is full. Nothing of the file is kept; try again shortly."
+    )

@@ -229,6 +229,16 @@ class Job(TenantOwned):
         finally:
             connection.close()
 
+    def lock(self) -> None:
+        """Until the transaction ends the row stays ours: for a result that is made visible beside it.
+
+        Raises JobTaken.
+        """
+        rows = type(self)._default_manager.select_for_update()
+        mine = rows.filter(pk=self.pk, status=JobStatus.PROCESSING, token=self.token)
+        if mine.values_list("pk", flat=True).first() is None:
+            raise JobTaken(str(self.pk))
+
     def report(self, progress: float) -> None:
         """Raises JobTaken: stop, and leave nothing behind."""
         self._write(progress=min(max(progress, 0.0), 1.0), lease_until=Now() + LEASE)

@@ -371,6 +371,12 @@ MODEL_INSPECTION_SECONDS = env.integer(
 MODEL_INSPECTION_MEMORY_MB = env.integer(
     "MODEL_INSPECTION_MEMORY_MB", default=4096, minimum=512, meaning="Address space of that process"
 )
+EXPORT_KEEP_DAYS = env.integer(
+    "EXPORT_KEEP_DAYS",
+    default=30,
+    maximum=36_500,
+    meaning="Days an export is kept after its end, then deleted with its file; 0: for ever",
+)
 
 env.group("Tracing")
 
@@ -532,6 +538,7 @@ CELERY_TIMEZONE = "UTC"
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "sweep-jobs": {"task": "omarino.sweep_jobs", "schedule": 15.0, "options": {"expires": 15.0}},
+    "sweep-exports": {"task": "features.sweep_exports", "schedule": 900.0, "options": {"expires": 900.0}},
 }
 
 # Logs: one JSON object a line, ours and the libraries'

@@ -1,0 +1,221 @@
+"""The past of many assets in parts that fit memory, each with its features; the next part is read meanwhile."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+from django.db import connection
+from django.db.models import Count
+
+from features import compute, history
+from features.catalog import Feature, WeatherAt
+from features.models import Asset, Reading, Weather
+
+ROWS_AT_ONCE = 131_072  # readings and weather of a part
+DAYS_AT_ONCE = timedelta(days=366)  # of an asset that has more than that
+ASSETS_AT_ONCE = 500
+WEATHER_KEEPS = timedelta(microseconds=compute.WEATHER_KEEPS_US)
+_MICROSECOND = timedelta(microseconds=1)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The features as of each reading in [start, before), of these assets or, with None, of all the tenant's."""
+
+    tenant_id: str
+    features: Sequence[Feature]
+    start: datetime
+    before: datetime
+    asset_ids: Sequence[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Consecutive rows of one asset.
+
+    times_us, target: the readings, as `history.window` gives them, shape (n,) both.
+    columns: the features as of each of those times, as `compute.rows` gives them.
+    share: of the whole that is done with this chunk, 0..1.
+    """
+
+    asset_id: str
+    times_us: history.Times
+    target: history.Values
+    columns: dict[str, history.Values]
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What is read at once: some assets for all the time, or one for some of it."""
+
+    assets: list[Asset]
+    start: datetime
+    before: datetime
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    part: _Part
+    readings: dict[str, tuple[history.Times, history.Values]]
+    weather: dict[str, history.WeatherWindow]
+
+
+def chunks(wanted: Wanted) -> Iterator[Chunk]:
+    """All rows, by asset and then by time; never more of the past in memory than two parts of it.
+
+    The database is asked for the next part, on a connection of its own, while this one is computed.
+    Each part is what is stored when it is read.
+    """
+    with closing(_read_ahead(_reads(wanted))) as parts:
+        for read in parts:
+            for asset in read.part.assets:
+                if asset.asset_id in read.readings:
+                    yield from _computed(wanted, read, asset)
+
+
+def _computed(wanted: Wanted, read: _Read, asset: Asset) -> Iterator[Chunk]:
+    times, values = read.readings[asset.asset_id]
+    rows = slice(*np.searchsorted(times, [_us(read.part.start), _us(read.part.before)]).tolist())
+    if rows.start == rows.stop:
+        return
+    seen = read.weather.get(asset.asset_id) or history.WeatherWindow(np.empty(0, dtype=np.int64), {})
+    past = compute.Past(times, values, seen.times_us, seen.columns, asset.timezone, asset.interval_minutes)
+    columns = compute.rows(wanted.features, past, times[rows])
+    yield Chunk(asset.asset_id, times[rows], values[rows], columns, read.part.share)
+
+
+def _reads(wanted: Wanted) -> Iterator[_Read]:
+    needs_weather = any(isinstance(feature.source, WeatherAt) for feature in wanted.features)
+    for part in _parts(wanted, needs_weather=needs_weather):
+        about = {"tenant_id": wanted.tenant_id, "asset_ids": [asset.asset_id for asset in part.assets]}
+        readings = history.windows(**about, spans=_spans(wanted.features, part))
+        weather = {}
+        if needs_weather and readings:
+            weather = history.weather_of(**about, start=part.start - WEATHER_KEEPS, before=part.before)
+        yield _Read(part, readings, weather)
+
+
+def _spans(features: Sequence[Feature], part: _Part) -> list[history.Span]:
+    """The part itself and what its features look back at: disjoint, so that no week between is fetched."""
+    longest = max(asset.interval_minutes or compute.USUAL_INTERVAL_MINUTES for asset in part.assets)
+    looked_at = [(part.start - far, part.before - near) for far, near in compute.spans(features, longest)]
+    merged: list[history.Span] = []
+    for start, before in sorted([*looked_at, (part.start, part.before)]):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], before))
+        else:
+            merged.append((start, before))
+    return merged
+
+
+def _parts(wanted: Wanted, *, needs_weather: bool) -> Iterator[_Part]:
+    assets = _assets(wanted)
+    for begin in range(0, len(assets), ASSETS_AT_ONCE):
+        page = assets[begin : begin + ASSETS_AT_ONCE]
+        sizes = _sizes(wanted, page, needs_weather=needs_weather)
+        group: list[Asset] = []
+        held = 0
+        for number, asset in enumerate(page, start=begin + 1):
+            size = sizes.get(asset.asset_id, 0)
+            if group and held + size > ROWS_AT_ONCE:
+                yield _Part(group, wanted.start, wanted.before, (number - 1) / len(assets))
+                group, held = [], 0
+            if size > ROWS_AT_ONCE:
+                yield from _parts_of(wanted, asset, number - 1, len(assets))
+            elif size:
+                group.append(asset)
+                held += size
+        if group:
+            yield _Part(group, wanted.start, wanted.before, (begin + len(page)) / len(assets))
+
+
+def _parts_of(wanted: Wanted, asset: Asset, done: int, total: int) -> Iterator[_Part]:
+    """One asset with more readings than are held at once, a stretch of time after the other."""
+    readings = Reading.objects.for_tenant(wanted.tenant_id).filter(asset_id=asset.asset_id, metric="value")
+    start = wanted.start
+    while start < wanted.before:
+        before = min(start + DAYS_AT_ONCE, wanted.before)
+        ahead = readings.filter(timestamp__gte=start, timestamp__lt=before).order_by("timestamp")
+        times = ahead.values_list("timestamp", flat=True)
+        before = next(iter(times[ROWS_AT_ONCE : ROWS_AT_ONCE + 1]), before)
+        share = (before - wanted.start) / (wanted.before - wanted.start)
+        yield _Part([asset], start, before, (done + share) / total)
+        start = before
+
+
+def _assets(wanted: Wanted) -> list[Asset]:
+    assets = Asset.objects.for_tenant(wanted.tenant_id).order_by("asset_id")
+    if wanted.asset_ids is not None:
+        assets = assets.filter(asset_id__in=wanted.asset_ids)
+    return list(assets.only("asset_id", "timezone", "interval_minutes"))
+
+
+def _sizes(wanted: Wanted, assets: Sequence[Asset], *, needs_weather: bool) -> dict[str, int]:
+    """How much would have to be held for each asset; nothing for one without a reading in that time."""
+    within = {
+        "asset_id__in": [asset.asset_id for asset in assets],
+        "timestamp__gte": wanted.start,
+        "timestamp__lt": wanted.before,
+    }
+    readings = Reading.objects.for_tenant(wanted.tenant_id).filter(metric="value", **within)
+    sizes = dict(readings.values_list("asset_id").annotate(count=Count("*")))
+    if needs_weather:
+        weather = Weather.objects.for_tenant(wanted.tenant_id).filter(**within)
+        for asset_id, count in weather.values_list("asset_id").annotate(count=Count("*")):
+            if asset_id in sizes:
+                sizes[asset_id] += count
+    return sizes
+
+
+class _Over(Exception):
+    """The reader has come to its end."""
+
+
+def _read_ahead(reads: Iterator[_Read]) -> Iterator[_Read]:
+    """The same, taken in another thread one ahead. What goes wrong there is raised here."""
+    taken: queue.Queue[_Read | Exception] = queue.Queue(maxsize=1)
+    stopped = threading.Event()
+
+    def hand_over(what: _Read | Exception) -> None:
+        while not stopped.is_set():
+            try:
+                taken.put(what, timeout=0.2)
+            except queue.Full:
+                continue
+            return
+
+    def work() -> None:
+        try:
+            for read in reads:
+                hand_over(read)
+                if stopped.is_set():
+                    return
+            hand_over(_Over())
+        except Exception as fault:  # noqa: BLE001  raised where somebody waits for it
+            hand_over(fault)
+        finally:
+            connection.close()
+
+    reader = threading.Thread(target=work, name="export-reader", daemon=True)
+    reader.start()
+    try:
+        while not isinstance(read := taken.get(), Exception):
+            yield read
+        if not isinstance(read, _Over):
+            raise read
+    finally:
+        stopped.set()
+        reader.join()
+
+
+def _us(moment: datetime) -> int:
+    return (moment - _EPOCH) // _MICROSECOND
