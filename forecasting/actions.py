@@ -11,13 +11,13 @@ import numpy as np
 from features import history
 from features.models import Asset
 from forecasting.covariates import known_beside
-from forecasting.errors import ModelCannotForecast, NoProductionVersion, NoReadings, UnknownForecaster
+from forecasting.errors import NoProductionVersion, NoReadings, UnknownForecaster
 from forecasting.forecasters import FORECASTERS, forecaster_named
 from forecasting.forecasters.base import Calendar, Forecaster, Outcome, Problem, Series
 from forecasting.horizon import regular_series, target_times
 from forecasting.models import Forecast, HistorySource
+from forecasting.registered import registered_forecaster
 from omarino.series import Points
-from registry.models import ModelVersion
 
 HISTORY = timedelta(days=366)
 HISTORY_OF_COARSE_SERIES = timedelta(days=5 * 366)  # a year of daily values teaches little
@@ -41,7 +41,7 @@ def make_forecast(
     ignored_fields: Sequence[str] = (),
 ) -> Forecast:
     """Forecast an asset from the given history, else from its stored readings, and keep the forecast."""
-    forecaster = _built_in(tenant_id, model_name)
+    forecaster, version, identity = _forecaster(tenant_id, model_name)
     asset = Asset.objects.for_tenant(tenant_id).filter(asset_id=asset_id).first()
     is_stored = historical_data is None
     points = (
@@ -71,10 +71,10 @@ def make_forecast(
         horizon_hours=horizon_hours,
         interval_minutes=interval_minutes,
         model_name=forecaster.name,
-        model_version=BUILT_IN_VERSION,
+        model_version=version,
         as_of=as_of,
         history_source=HistorySource.STORED if is_stored else HistorySource.BODY,
-        inputs_digest=_digest(forecaster.name, problem),
+        inputs_digest=_digest(identity, problem),
         seed=SEED,
         warnings=list(dict.fromkeys(warnings)),
         **_columns_of(outcome),
@@ -83,13 +83,16 @@ def make_forecast(
     return forecast
 
 
-def _built_in(tenant_id: str, model_name: str) -> Forecaster:
+def _forecaster(tenant_id: str, model_name: str) -> tuple[Forecaster, str, str]:
+    """A built-in algorithm or the tenant's registered model, its version, and what tells it from all others."""
     try:
-        return forecaster_named(model_name)
+        built_in = forecaster_named(model_name)
     except UnknownForecaster:
-        in_production = ModelVersion.objects.for_tenant(tenant_id).production().filter(model__name=model_name)
-        refusal = ModelCannotForecast if in_production.exists() else NoProductionVersion
-        raise refusal(model_name=model_name, built_in=", ".join(FORECASTERS)) from None
+        found = registered_forecaster(tenant_id, model_name)
+        if found is None:
+            raise NoProductionVersion(model_name=model_name, built_in=", ".join(FORECASTERS)) from None
+        return found, found.version.version, found.identity
+    return built_in, BUILT_IN_VERSION, built_in.name
 
 
 def _stored(tenant_id: str, asset_id: str, interval_minutes: int, as_of: datetime) -> Points:

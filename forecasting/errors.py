@@ -54,8 +54,8 @@ class ModelCannotForecast(HubError):
     code = "model_cannot_forecast"
     title = "Model cannot forecast"
     detail = (
-        "The model {model_name!r} is in production, but forecasts are made by built-in algorithms only: "
-        "{built_in}. Ask it for predictions by POST /ai/models/{{id}}/predict."
+        "The model {model_name!r} is in production, but cannot forecast: {reason}. "
+        "Ask it for predictions by POST /ai/models/{{id}}/predict."
     )
 
 

@@ -11,6 +11,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from features.models import validate_asset_id
+from forecasting.forecasters import FORECASTERS
 from forecasting.models import Forecast, ForecastType
 from omarino.api import TenantField
 from omarino.series import LARGEST_VALUE, SeriesField
@@ -115,7 +116,7 @@ class ForecastMetadataSerializer(serializers.Serializer[Any]):
     algorithm = serializers.CharField()
     features_used = serializers.ListField(child=serializers.CharField())
     training_samples = serializers.IntegerField()
-    training_date = serializers.DateTimeField()
+    training_date = serializers.DateTimeField(allow_null=True, help_text="Null for a registered model.")
     mae = serializers.FloatField(allow_null=True)
     rmse = serializers.FloatField(allow_null=True)
     mape = serializers.FloatField(allow_null=True, help_text="0.05 is 5 %.")
@@ -158,7 +159,8 @@ class ForecastSummarySerializer(serializers.Serializer[Forecast]):
                 "algorithm": instance.algorithm,
                 "features_used": instance.features_used,
                 "training_samples": instance.training_samples,
-                "training_date": made_at,  # a built-in algorithm is fitted anew for each forecast
+                # a built-in algorithm is fitted anew for each forecast; a registered model was, some day before
+                "training_date": made_at if instance.model_name in FORECASTERS else None,
                 "mae": instance.mae,
                 "rmse": instance.rmse,
                 "mape": instance.mape,
