@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
+import structlog
 from django.db import transaction
 from django.utils import timezone
 
@@ -21,12 +23,14 @@ from anomalies.severity import severity_of, threshold
 from anomalies.wording import sentence
 from features import history
 from features.models import Asset
+from omarino import metrics
 from omarino.errors import NotFound
 from omarino.series import Points
 
 TRAINING = timedelta(weeks=8)  # of stored readings before a stored window, when no other is given
 JUDGED = 500  # the newest verdicts a suggestion is made from
 SEED = 0
+log = structlog.get_logger(__name__)
 NO_POINTS = Points(np.empty(0, dtype=np.int64), np.empty(0))
 
 Row = dict[str, Any]
@@ -49,6 +53,7 @@ def detect(
 
     Returns the kept detection and the rows to answer: the flagged points, or all with `include_scores`.
     """
+    began = time.perf_counter()
     asset = Asset.objects.for_tenant(tenant_id).filter(asset_id=asset_id).first()
     source = SeriesSource.STORED if time_series is None else SeriesSource.BODY
     window, training = time_series, training_data or NO_POINTS
@@ -61,7 +66,8 @@ def detect(
         training_values=training.values,
         timezone=asset.timezone if asset else "UTC",
     )
-    scores = DETECTORS[method].score(problem, seed=SEED)
+    with metrics.inference("anomaly", method):
+        scores = DETECTORS[method].score(problem, seed=SEED)
     unit = asset.unit if asset else ""
     flagged = scores.score >= threshold(sensitivity)
     shown = flagged & _leads_its_gap(scores)
@@ -90,6 +96,7 @@ def detect(
         ],
     )
     detection.save(force_insert=True)
+    _tell(detection, began)
     if not include_scores:
         return detection, rows
     return detection, _rows(scores, scores.was_sent | shown, flagged, problem, sensitivity, unit)
@@ -125,6 +132,22 @@ def give_feedback(
         [score for score, _ in judged], [true for _, true in judged], detection.sensitivity
     )
     return verdict, suggested
+
+
+def _tell(detection: Detection, began: float) -> None:
+    metrics.PREDICTIONS.labels("anomaly", detection.method).inc()
+    for row in detection.anomalies:
+        metrics.ANOMALIES.labels(detection.method, row["severity"]).inc()
+    log.info(
+        "anomalies_detected",
+        tenant_id=detection.tenant_id,
+        asset_id=detection.asset_id,
+        model_name=detection.method,
+        latency_ms=metrics.elapsed_ms(began),
+        detection_id=str(detection.pk),
+        anomalies_detected=detection.anomalies_detected,
+        total_points=detection.total_points,
+    )
 
 
 def _stored(

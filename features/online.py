@@ -24,6 +24,7 @@ from features import compute, history
 from features.catalog import Choice, Feature, WeatherAt
 from features.errors import AssetUnknown
 from features.models import Asset
+from omarino import metrics
 
 WEATHER_KEEPS = timedelta(microseconds=compute.WEATHER_KEEPS_US)
 _MICROSECOND = timedelta(microseconds=1)
@@ -60,13 +61,17 @@ class _Door:
 
     def fetch(self, keys: Sequence[str]) -> dict[str, Any]:
         if self._is_closed():
+            metrics.FEATURE_CACHE_AWAY.inc(len(keys))
             return {}
         try:
             found = cache.get_many(keys)
         except RedisError as fault:
             self._close(fault)
+            metrics.FEATURE_CACHE_AWAY.inc(len(keys))
             return {}
         self._open()
+        metrics.FEATURE_CACHE_HITS.inc(len(found))
+        metrics.FEATURE_CACHE_MISSES.inc(len(keys) - len(found))
         return found
 
     def keep(self, values: Mapping[str, Any]) -> None:

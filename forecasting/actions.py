@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
+import structlog
 
 from features import history
 from features.models import Asset
@@ -17,6 +19,7 @@ from forecasting.forecasters.base import Calendar, Forecaster, Outcome, Problem,
 from forecasting.horizon import regular_series, target_times
 from forecasting.models import Forecast, HistorySource
 from forecasting.registered import registered_forecaster
+from omarino import metrics
 from omarino.series import Points
 
 HISTORY = timedelta(days=366)
@@ -25,6 +28,7 @@ COARSE_MINUTES = 360
 STALE = timedelta(days=2)
 BUILT_IN_VERSION = "v1.0.0"
 SEED = 0
+log = structlog.get_logger(__name__)
 
 
 def make_forecast(
@@ -41,6 +45,7 @@ def make_forecast(
     ignored_fields: Sequence[str] = (),
 ) -> Forecast:
     """Forecast an asset from the given history, else from its stored readings, and keep the forecast."""
+    began = time.perf_counter()
     forecaster, version, identity = _forecaster(tenant_id, model_name)
     asset = Asset.objects.for_tenant(tenant_id).filter(asset_id=asset_id).first()
     is_stored = historical_data is None
@@ -55,7 +60,9 @@ def make_forecast(
         tenant_id=tenant_id, asset_id=asset_id, series=series, steps=steps, as_of=as_of, given=features or {}
     )
     problem = Problem(series=series, steps=steps, calendar=_calendar(asset), covariates=covariates)
-    outcome = forecaster.forecast(problem, seed=SEED)
+    algorithm = forecaster.name if forecaster.name in FORECASTERS else "registered"
+    with metrics.inference("forecast", algorithm):
+        outcome = forecaster.forecast(problem, seed=SEED)
     warnings = [
         *(f"The field {name!r} is not known and was ignored." for name in ignored_fields),
         *(_age_warning(series, as_of) if is_stored else _ahead_warning(series, as_of)),
@@ -80,6 +87,16 @@ def make_forecast(
         **_columns_of(outcome),
     )
     forecast.save(force_insert=True)
+    metrics.PREDICTIONS.labels("forecast", algorithm).inc()
+    log.info(
+        "forecast_generated",
+        tenant_id=tenant_id,
+        asset_id=asset_id,
+        model_name=forecaster.name,
+        horizon_hours=horizon_hours,
+        latency_ms=metrics.elapsed_ms(began),
+        forecast_id=str(forecast.pk),
+    )
     return forecast
 
 

@@ -40,6 +40,7 @@ from omarino.strict_json import parse_json
 PROBLEM = "application/problem+json"
 DEFAULT_MAX_BODY_BYTES = 1_048_576
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 log = structlog.get_logger(__name__)
 
 
@@ -296,7 +297,10 @@ class RequestIdMiddleware:
         structlog.contextvars.clear_contextvars()  # the thread served somebody else before
         given = request.headers.get("X-Request-ID", "")
         request.request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex  # type: ignore[attr-defined]
-        with structlog.contextvars.bound_contextvars(request_id=request.request_id):  # type: ignore[attr-defined]
+        known = {"request_id": request.request_id}  # type: ignore[attr-defined]
+        if trace := TRACEPARENT.fullmatch(request.headers.get("traceparent", "")):
+            known["trace_id"] = trace[1]
+        with structlog.contextvars.bound_contextvars(**known):
             response = self.get_response(request)
         response.headers["X-Request-ID"] = request.request_id  # type: ignore[attr-defined]
         return response

@@ -6,11 +6,13 @@ The queue only wakes a worker. A message may be lost, doubled or late: what hold
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import hashlib
 import threading
 import uuid
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
 from typing import Any, ClassVar, Self, TypeVar
 
 import structlog
@@ -23,6 +25,7 @@ from django.db.models.functions import Coalesce, Now
 from kombu.exceptions import OperationalError as BrokerError
 from redis.exceptions import RedisError
 
+from omarino import metrics
 from omarino.errors import HubError
 from omarino.tenancy import TenantOwned, TenantQuerySet
 
@@ -49,14 +52,14 @@ class JobNotCancellable(HubError):
     status = 409
     code = "job_not_cancellable"
     title = "Conflict"
-    detail = "It is {status} already, so there is nothing to cancel."
+    detail = "It is {state} already, so there is nothing to cancel."
 
 
 class JobNotRetryable(HubError):
     status = 409
     code = "job_not_retryable"
     title = "Conflict"
-    detail = "It is {status}. Only what failed or was cancelled can be tried again."
+    detail = "It is {state}. Only what failed or was cancelled can be tried again."
 
 
 class JobQuerySet(TenantQuerySet[JobT]):
@@ -79,7 +82,10 @@ class JobQuerySet(TenantQuerySet[JobT]):
                 progress=0.0,
                 error="",
             )
-        return self.filter(pk=pk, token=token).first()
+        job = self.filter(pk=pk, token=token).first()
+        if job is not None:
+            job.tell("job_started", attempt=job.attempts)
+        return job
 
     def _queue_for_turn(self, pk: Any) -> None:
         """Until the transaction ends no other work of this kind and tenant is claimed: two that begin together
@@ -103,8 +109,9 @@ class JobQuerySet(TenantQuerySet[JobT]):
         )
         job = self.get(pk=pk)
         if job.status != JobStatus.CANCELLED:
-            raise JobNotCancellable(status=job.status)
+            raise JobNotCancellable(state=job.status)
         if changed:
+            job._over(JobStatus.CANCELLED)
             job._wake_next()
         return job
 
@@ -122,7 +129,7 @@ class JobQuerySet(TenantQuerySet[JobT]):
         )
         job = self.get(pk=pk)
         if not changed:
-            raise JobNotRetryable(status=job.status)
+            raise JobNotRetryable(state=job.status)
         job.enqueue()
         return job
 
@@ -132,13 +139,14 @@ class JobQuerySet(TenantQuerySet[JobT]):
         Of a tenant only the oldest, and only when it has nothing in hand: the rest would be woken to wait again.
         """
         left = Q(status=JobStatus.PROCESSING, lease_until__lt=Now())
-        self.filter(left, attempts__gte=MOST_ATTEMPTS).update(
+        given_up = self.filter(left, attempts__gte=MOST_ATTEMPTS).update(
             status=JobStatus.FAILED,
             completed_at=Now(),
             token=None,
             lease_until=None,
             error=f"Its worker died {MOST_ATTEMPTS} times while at it. Its memory may not suffice: ask for less at a time.",
         )
+        count_ends(self.model, JobStatus.FAILED, given_up)
         waits = Q(status=JobStatus.PENDING, enqueued_at__lt=Now() - WAKE_AGAIN)
         lost = self.filter(left | waits, ~self._in_hand_of_tenant())
         turns = list(lost.order_by("tenant_id", "requested_at").distinct("tenant_id"))
@@ -151,6 +159,7 @@ class Job(TenantOwned):
     """The row of a long work. A subclass names the task that does it, in `task`."""
 
     task: ClassVar[str]
+    trains_models: ClassVar[bool] = False
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     status = models.CharField(max_length=10, choices=JobStatus, default=JobStatus.PENDING, editable=False)
@@ -195,7 +204,7 @@ class Job(TenantOwned):
     def enqueue(self) -> None:
         """Wake a worker once this transaction is committed. A broker that is away only delays: the sweep asks again."""
         type(self)._default_manager.filter(pk=self.pk).update(enqueued_at=Now())
-        transaction.on_commit(self._wake)
+        transaction.on_commit(partial(contextvars.copy_context().run, self._wake))
 
     def _wake(self) -> None:
         try:
@@ -261,23 +270,50 @@ class Job(TenantOwned):
             token=None,
             lease_until=None,
         )
+        if self.attempts >= MOST_ATTEMPTS:
+            self._over(JobStatus.FAILED, error)
+        else:
+            self.tell("job_released", attempt=self.attempts, error=error)
         self._wake_next()
 
     def _end(self, status: JobStatus, **columns: Any) -> None:
         self._write(status=status, completed_at=Now(), token=None, lease_until=None, **columns)
+        self._over(status, columns.get("error", ""))
         self._wake_next()
+
+    def _over(self, status: JobStatus, error: str = "") -> None:
+        """Count the end once it is committed, and say so."""
+        count_ends(type(self), status, 1)
+        self.tell(f"job_{status}", **({"error": error} if error else {}))
+
+    def tell(self, event: str, **facts: Any) -> None:
+        """A line in the log, once what it tells is committed."""
+        kind = self._meta.label_lower
+        transaction.on_commit(
+            lambda: log.info(event, tenant_id=self.tenant_id, kind=kind, job_id=str(self.pk), **facts)
+        )
 
     def _wake_next(self) -> None:
         """The tenant's next work of this kind waited for this one. One given back waits for the sweep, as what
         kept it from being done may last."""
         waiting = type(self)._default_manager.filter(tenant_id=self.tenant_id, status=JobStatus.PENDING)
         if following := waiting.exclude(pk=self.pk).order_by("requested_at").first():
-            following.enqueue()
+            # with neither the request id nor the trace of this one: it is somebody else's
+            contextvars.Context().run(following.enqueue)
 
     def _write(self, **columns: Any) -> None:
         mine = type(self)._default_manager.filter(pk=self.pk, status=JobStatus.PROCESSING, token=self.token)
         if mine.update(**columns) != 1:
             raise JobTaken(str(self.pk))
+
+
+def count_ends(kind: type[Job], status: str, number: int) -> None:
+    """In the metrics, once it is committed."""
+    if not number:
+        return
+    counters = [metrics.JOBS_ENDED, *([metrics.TRAINING_JOBS] if kind.trains_models else [])]
+    for counter in counters:
+        transaction.on_commit(partial(counter.labels(kind._meta.label_lower, status).inc, number))
 
 
 def kinds() -> list[type[Job]]:

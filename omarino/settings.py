@@ -6,9 +6,10 @@ import os
 import secrets
 from collections.abc import Callable
 from datetime import timedelta
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import django_stubs_ext
 import structlog
@@ -20,7 +21,7 @@ from psycopg.conninfo import conninfo_to_dict
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from omarino import embedded
+from omarino import embedded, logs, tracing
 from omarino.env import Environment
 
 django_stubs_ext.monkeypatch()  # lets `ModelAdmin[Asset]` name its model, as mypy wants it
@@ -97,6 +98,14 @@ def _kept_secret(name: str, length: int = 48) -> str:
     if not path.exists():
         embedded.write_private(path, secrets.token_urlsafe(length))
     return path.read_text()
+
+
+def tracing_is_installed() -> bool:
+    """Whether all of the extra `otel` is there; the interface alone may come with another package."""
+    try:
+        return find_spec("opentelemetry.exporter.otlp.proto.http") is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def _from_data_dir(read: Callable[[], Kept], otherwise: Kept) -> Kept:
@@ -197,7 +206,9 @@ CACHES = {
         "LOCATION": f"{_redis}/{REDIS_DB}",
         "TIMEOUT": FEATURE_CACHE_TTL,
         "KEY_PREFIX": "omarino",
+        "VERSION": 2,  # 1 held pickles
         "OPTIONS": {
+            "serializer": "omarino.valkey.JSONSerializer",
             "socket_timeout": 0.2,
             "socket_connect_timeout": 0.2,
             "retry": Retry(
@@ -206,9 +217,7 @@ CACHES = {
         },
     }
 }
-        "VERSION": 2,  # 1 held pickles
 
-            "serializer": "omarino.valkey.JSONSerializer",
 env.group("Files")  # a folder, or a bucket when an endpoint is given
 
 MINIO_ENDPOINT_URL = env.url(
@@ -300,6 +309,11 @@ KEYCLOAK_CLIENT_SECRET = env.secret(
 JWT_ALGORITHM = env.text(
     "JWT_ALGORITHM", default="RS256", choices=("RS256", "ES256"), meaning="The one signature accepted"
 )
+JWT_REQUIRE_NBF = env.flag(
+    "JWT_REQUIRE_NBF",
+    default=False,
+    meaning="Refuse tokens without `nbf`, which Keycloak leaves out since its version 10; where it stands it is checked",
+)
 DEVELOPMENT_ISSUER = DEVELOPMENT and not KEYCLOAK_URL
 JWT_ISSUER = f"{KEYCLOAK_URL}/realms/{KEYCLOAK_REALM}" if KEYCLOAK_URL else "urn:omarino:development"
 JWKS_URL = f"{JWT_ISSUER}/protocol/openid-connect/certs" if KEYCLOAK_URL else ""
@@ -309,11 +323,6 @@ env.require(
     "DATABASE_URL must be set outside development: the embedded server is for one machine.",
 )
 env.require(
-JWT_REQUIRE_NBF = env.flag(
-    "JWT_REQUIRE_NBF",
-    default=False,
-    meaning="Refuse tokens without `nbf`, which Keycloak leaves out since its version 10; where it stands it is checked",
-)
     DEVELOPMENT or not REDIS_IS_EMBEDDED,
     "REDIS_HOST must be set outside development: the embedded server is for one machine.",
 )
@@ -378,13 +387,34 @@ EXPORT_KEEP_DAYS = env.integer(
     meaning="Days an export is kept after its end, then deleted with its file; 0: for ever",
 )
 
-env.group("Tracing")
+env.group("Metrics and traces")
 
+METRICS_TOKEN = env.secret(
+    "METRICS_TOKEN", meaning="What `GET /metrics` wants as a bearer token; unset, it answers everybody"
+)
+METRICS_DIR = env.text(
+    "PROMETHEUS_MULTIPROC_DIR",
+    shown="DATA_DIR/metrics by `manage.py up`, /data/metrics in the image",
+    meaning="Folder in which the processes of one machine count; not shared between machines or containers",
+)
+WORKER_METRICS_PORT = env.integer(
+    "WORKER_METRICS_PORT",
+    default=0,
+    maximum=65535,
+    meaning="Port on which a Celery worker serves its metrics, where it shares no folder with a web server; 0 for none",
+)
 OTEL_EXPORTER_OTLP_ENDPOINT = env.url(
-    "OTEL_EXPORTER_OTLP_ENDPOINT", schemes=("http", "https"), meaning="Where traces will go (not sent yet)"
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    schemes=("http", "https"),
+    meaning="OTLP receiver of traces, over HTTP, such as http://collector:4318; needs the extra `otel`",
 )
 OTEL_SERVICE_NAME = env.text(
     "OTEL_SERVICE_NAME", default=SERVICE_NAME, shown="SERVICE_NAME", meaning="Our name in traces"
+)
+env.require(
+    not OTEL_EXPORTER_OTLP_ENDPOINT or tracing_is_installed(),
+    "OTEL_EXPORTER_OTLP_ENDPOINT is set, but the extra otel is not installed: install requirements/otel.txt, or "
+    "build the image with --build-arg REQUIREMENTS=otel.txt, or leave the variable out.",
 )
 
 if env.problems:
@@ -413,6 +443,7 @@ INSTALLED_APPS = [
     "drf_spectacular_sidecar",
 ]
 MIDDLEWARE = [
+    "omarino.metrics.RequestMetricsMiddleware",
     "omarino.api.RequestIdMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -465,6 +496,7 @@ SECURE_REDIRECT_EXEMPT = [
     r"^health$",
     r"^api/health$",
     r"^health/detailed$",
+    r"^metrics$",
 ]  # probes inside the cluster speak HTTP
 SECURE_HSTS_SECONDS = 31_536_000 if BEHIND_TLS_PROXY else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = BEHIND_TLS_PROXY
@@ -543,16 +575,19 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
 
 # Logs: one JSON object a line, ours and the libraries'
 
-_log_fields: list[Any] = [
-    structlog.contextvars.merge_contextvars,
-    structlog.stdlib.add_log_level,
-    structlog.stdlib.add_logger_name,
-    structlog.stdlib.ExtraAdder(),
-    structlog.processors.TimeStamper(fmt="iso", utc=True, key="timestamp"),
-    structlog.processors.format_exc_info,
-]
+logs.keep_secret(
+    [
+        *(SECRET_KEY, DEVELOPMENT_ADMIN_PASSWORD, METRICS_TOKEN, KEYCLOAK_CLIENT_SECRET),
+        *(DATABASES["default"]["PASSWORD"], _redis_password, urlsplit(CELERY_BROKER_URL).password or ""),
+        *(_s3_secret, _aws_secret),
+    ]
+)
 structlog.configure(
-    processors=[*_log_fields[:3], *_log_fields[4:], structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+    processors=[
+        structlog.stdlib.filter_by_level,
+        *(step for step in logs.fields(logs.with_trace(tracing.trace_id)) if step is not logs.FOREIGN_ONLY),
+        structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+    ],
     logger_factory=structlog.stdlib.LoggerFactory(),
     wrapper_class=structlog.stdlib.BoundLogger,
     cache_logger_on_first_use=True,
@@ -560,21 +595,15 @@ structlog.configure(
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {
-        "json": {
-            "()": "structlog.stdlib.ProcessorFormatter",
-            "foreign_pre_chain": _log_fields,
-            "processors": [
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.JSONRenderer(),
-            ],
-        }
-    },
+    "formatters": {"json": {"()": logs.formatter, "more": [logs.with_trace(tracing.trace_id)]}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},
     "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
     "loggers": {
         "django.request": {"level": "ERROR"},  # a refused request is the caller's business, not an operator's
         "django.security": {"level": "ERROR"},
         "django.security.DisallowedHost": {"level": "CRITICAL"},  # scanners try names all day
+        "celery.worker.strategy": {"level": "WARNING"},  # a line for each message; works tell themselves
+        "celery.app.trace": {"level": "WARNING"},
+        **{name: {"level": "INFO" if LOG_LEVEL == "DEBUG" else LOG_LEVEL} for name in logs.CHATTERS},
     },
 }

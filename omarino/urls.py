@@ -7,6 +7,7 @@ from django.urls import include, path
 from drf_spectacular.views import SpectacularJSONAPIView, SpectacularRedocView, SpectacularSwaggerSplitView
 
 from omarino.health import DetailedHealthView, HealthView
+from omarino.scraping import MetricsView
 
 handler400 = "omarino.api.handler400"
 handler403 = "omarino.api.handler403"
@@ -22,6 +23,7 @@ urlpatterns = [
     path("health", HealthView.as_view(), name="health"),
     path("api/health", HealthView.as_view(), name="api-health"),
     path("health/detailed", DetailedHealthView.as_view(), name="health-detailed"),
+    path("metrics", MetricsView.as_view(), name="metrics"),
     path("openapi.json", SpectacularJSONAPIView.as_view(), name="openapi"),
     path("docs", SpectacularSwaggerSplitView.as_view(url_name="openapi"), name="docs"),
     path("redoc", redoc, name="redoc"),

@@ -7,6 +7,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
+import structlog
 from django.conf import settings
 from django.db import IntegrityError, transaction
 
@@ -38,6 +39,8 @@ from registry.models import (
     Transition,
 )
 from registry.quarantine import open_apart
+
+log = structlog.get_logger(__name__)
 
 
 def version_of(*, tenant_id: str, reference: Reference | None) -> ModelVersion:
@@ -111,6 +114,7 @@ def register_version(
                 raise VersionExists(model_id=label)
             row.save(force_insert=True)
             _note(row, "", Stage.STAGING, by=by, reason="registered")
+            _tell("model_registered", row, format=row.format, size_bytes=row.size_bytes)
             if stage != Stage.STAGING:
                 _move(row, Stage(stage), by=by, reason="registered")
             stored = True
@@ -209,6 +213,7 @@ def delete_version(
             raise InProduction(model_id=str(row))
         _note(row, row.stage, DELETED, by=by, reason=reason)
         model.versions.filter(pk=row.pk).delete()
+        _tell("model_deleted", row, stage=row.stage)
     return row, _delete_files(row)
 
 
@@ -242,7 +247,14 @@ def _move(row: ModelVersion, target: Stage, *, by: Principal, reason: str) -> Tr
             archived_at = left.at  # the same moment for both, so that at no time nothing was in production
     row.stage = target
     row.save(update_fields=["stage"])
+    _tell("model_promoted", row, stage=target.value, previous_stage=before.value)
     return _note(row, before, target, by=by, reason=reason, beside=replaced, at=archived_at)
+
+
+def _tell(event: str, row: ModelVersion, **facts: Any) -> None:
+    """A line in the log, once what it tells is committed."""
+    told = {"tenant_id": row.tenant_id, "model_name": row.model.name, "version": row.version, **facts}
+    transaction.on_commit(lambda: log.info(event, **told))
 
 
 def _note(

@@ -12,9 +12,11 @@ from operator import itemgetter
 from typing import Any
 
 import numpy as np
+import structlog
 from django.conf import settings
 from numpy.typing import NDArray
 
+from omarino import metrics
 from registry import artifacts, quantiles
 from registry.errors import ArtifactMissing, InputRefused, ModelFailed, RuntimeMissing
 
@@ -55,7 +57,9 @@ class PredictorCache:
         """The predictor of a version with an artifact; two threads that ask at once load it once."""
         found = self._find(version.sha256)
         if found is not None:
+            metrics.MODEL_CACHE_HITS.inc()
             return found
+        metrics.MODEL_CACHE_MISSES.inc()
         with self._lock:
             loading = self._loading.setdefault(version.sha256, threading.Lock())
         try:
@@ -103,6 +107,7 @@ class PredictorCache:
 
 
 CACHE = PredictorCache()
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,14 +129,25 @@ def predict(
     with_quantiles: bool = False,
 ) -> Answer:
     """Predict rows whose columns are the version's features in order."""
+    began = time.perf_counter()
     predictor = predictor_of(version)
     try:
-        prediction = predictor.predict(rows)
-        contributions = predictor.contributions(rows) if with_importance else None
+        with metrics.inference("prediction", version.format):
+            prediction = predictor.predict(rows)
+            contributions = predictor.contributions(rows) if with_importance else None
     except FAULTS as fault:
         raise ModelFailed(model_id=str(version), reason=str(fault)[:300].rstrip(".")) from fault
     if prediction.values.dtype.kind == "f" and not np.isfinite(prediction.values).all():
         raise ModelFailed(model_id=str(version), reason="it answers a number that is not finite")
+    metrics.PREDICTIONS.labels("prediction", version.format).inc(len(rows))
+    log.info(
+        "predictions_made",
+        tenant_id=version.tenant_id,
+        model_name=version.model.name,
+        latency_ms=metrics.elapsed_ms(began),
+        version=version.version,
+        rows=len(rows),
+    )
     if not with_quantiles or prediction.probabilities is not None:
         return Answer(version, prediction, contributions)
     found, why_not = _quantiles(version, prediction, rows)

@@ -168,7 +168,7 @@ def every_route() -> list[Route]:
 
 
 OF_THE_SERVICE = {"feature-sets"}  # lists that are the same for every tenant
-PUBLIC = {"health", "api/health", "health/detailed", "openapi.json", "docs", "redoc"}
+PUBLIC = {"health", "api/health", "health/detailed", "metrics", "openapi.json", "docs", "redoc"}
 
 
 def private_routes() -> list[Route]:

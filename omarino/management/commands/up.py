@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 import threading
@@ -10,6 +11,7 @@ import urllib.error
 import urllib.request
 from contextlib import suppress
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -60,6 +62,7 @@ class Command(BaseCommand):
             return
         if not prepared:
             raise CommandError("The database could not be prepared; the reason stands above.")
+        self._count_anew()
         for name, command in self._commands().items():
             supervisor.start(name, command, folder=settings.BASE_DIR)
         if not wait_for(lambda: self._is_up() or self._is_over(supervisor), patience_s=START_PATIENCE_S):
@@ -83,15 +86,28 @@ class Command(BaseCommand):
             self._say("Starting Valkey.")
             embedded.start_valkey(settings.DATA_DIR, services, supervisor.adopt_server("valkey"))
 
+    def _count_anew(self) -> None:
+        """One folder for the counters of all processes; those of an earlier start mean nothing any more."""
+        folder = Path(settings.METRICS_DIR or settings.DATA_DIR / "metrics")
+        for file in folder.glob("*.db"):
+            file.unlink()
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
+
     def _commands(self) -> dict[str, list[str]]:
-        celery = [sys.executable, "-m", "celery", "-A", "omarino.celery"]
+        celery = [sys.executable, "-m", "celery", "--quiet", "-A", "omarino.celery"]
         level = settings.LOG_LEVEL.lower()
         return {
             "web": [
                 *(sys.executable, "-m", "granian", "--interface", "wsgi", "omarino.wsgi:application"),
                 *("--host", settings.HOST, "--port", str(settings.PORT)),
                 *("--workers", str(settings.WEB_PROCESSES), "--blocking-threads", str(settings.WEB_THREADS)),
-                *("--log-level", level, "--respawn-failed-workers"),
+                *(
+                    "--log-level",
+                    level,
+                    "--log-config",
+                    str(settings.BASE_DIR / "omarino" / "granian_logs.json"),
+                ),
+                "--respawn-failed-workers",
             ],
             "worker": [
                 *celery,
