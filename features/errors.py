@@ -95,6 +95,20 @@ class UnknownFeature(HubError):
     detail = "These features do not exist: {unknown}. There are: {known}."
 
 
+class FeatureSetNameTaken(HubError):
+    status = 409
+    code = "feature_set_name_taken"
+    title = "Conflict"
+    detail = "{name} is a built-in set. Choose a name other than {built_in}."
+
+
+class TooManyFeatureSets(HubError):
+    status = 409
+    code = "too_many_feature_sets"
+    title = "Conflict"
+    detail = "The tenant has {limit} feature sets. Remove one that is not needed."
+
+
 class FeaturesNotChosen(HubError):
     status = 422
     code = "features_not_chosen"

@@ -1,26 +1,23 @@
-"""POST /ai/features/get and /ai/features/get-batch, GET /ai/features/sets."""
+"""POST /ai/features/get and /ai/features/get-batch."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from django.conf import settings
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from features import online
-from features.catalog import FEATURE_SETS, FEATURES, HOUR
 from features.serializers import (
     FeaturesBatchSerializer,
-    FeatureSetsSerializer,
     FeaturesSerializer,
     GetFeaturesBatchRequestSerializer,
     GetFeaturesRequestSerializer,
 )
 from omarino.authentication import principal
-from omarino.permissions import MayRead, MayUseFeatures
+from omarino.permissions import MayUseFeatures
 
 TAGS = ["features"]
 
@@ -39,7 +36,8 @@ class GetFeaturesView(APIView):
     def post(self, request: Request) -> Response:
         asked = GetFeaturesRequestSerializer(data=request.data, context={"request": request})
         asked.is_valid(raise_exception=True)
-        question, tenant_id = asked.question(), principal(request).tenant_id
+        tenant_id = principal(request).tenant_id
+        question = asked.question(tenant_id)
         answer = online.get(tenant_id=tenant_id, asset_id=asked.validated_data["asset_id"], question=question)
         return Response({**_about(tenant_id, question), **_shown(answer)})
 
@@ -58,7 +56,8 @@ class GetFeaturesBatchView(APIView):
     def post(self, request: Request) -> Response:
         asked = GetFeaturesBatchRequestSerializer(data=request.data, context={"request": request})
         asked.is_valid(raise_exception=True)
-        question, tenant_id = asked.question(), principal(request).tenant_id
+        tenant_id = principal(request).tenant_id
+        question = asked.question(tenant_id)
         wanted = asked.validated_data["asset_ids"]
         answers = online.get_batch(tenant_id=tenant_id, asset_ids=wanted, question=question)
         found = {answer.asset_id for answer in answers}
@@ -69,37 +68,6 @@ class GetFeaturesBatchView(APIView):
                 "unknown_assets": [name for name in dict.fromkeys(wanted) if name not in found],
             }
         )
-
-
-class FeatureSetsView(APIView):
-    """The feature sets, and every feature that can be asked for by name."""
-
-    permission_classes = [MayRead]
-
-    @extend_schema(responses=FeatureSetsSerializer, tags=TAGS, operation_id="list_feature_sets")
-    def get(self, request: Request) -> Response:
-        sets = {
-            declared.name: {
-                "name": declared.name,
-                "version": declared.version,
-                "description": declared.description,
-                "features": declared.names,
-                "use_cases": declared.use_cases,
-                "latency": "Computed when asked for, and cached",
-                "storage": f"Cache for {settings.FEATURE_CACHE_TTL} s; computed from stored readings and weather",
-            }
-            for declared in FEATURE_SETS.values()
-        }
-        features = [
-            {
-                "name": feature.name,
-                "unit": feature.unit,
-                "description": feature.description,
-                "looks_back_hours": feature.looks_back / HOUR,
-            }
-            for feature in FEATURES.values()
-        ]
-        return Response({"feature_sets": sets, "total": len(sets), "features": features})
 
 
 def _about(tenant_id: str, question: online.Question) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 
 from features.errors import AssetInvalid
@@ -337,11 +337,10 @@ class WeatherRevision(TenantOwned):
 class TenantSetQuerySet(TenantQuerySet["TenantFeatureSet"]):
     def newest(self) -> Self:
         """Of each set that there still is, the last version."""
-        return (
-            self.filter(removed_at=None)
-            .order_by("tenant_id", "name", "-version")
-            .distinct("tenant_id", "name")
+        later = TenantFeatureSet.objects.filter(
+            tenant_id=OuterRef("tenant_id"), name=OuterRef("name"), version__gt=OuterRef("version")
         )
+        return self.filter(~Exists(later), removed_at=None).order_by("name")
 
 
 class TenantFeatureSet(TenantOwned):

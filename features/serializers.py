@@ -9,7 +9,7 @@ from django.utils import timezone
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from features.catalog import choose
+from features import sets
 from features.errors import TooManyReadings
 from features.models import WEATHER_COLUMNS, Asset, Kind, holiday_calendars, time_zones, validate_asset_id
 from features.online import Question
@@ -188,10 +188,10 @@ class FeatureQuestionSerializer(serializers.Serializer[Any]):
             raise serializers.ValidationError("A time from 1970 to 2199.")
         return timestamp
 
-    def question(self) -> Question:
+    def question(self, tenant_id: str) -> Question:
         said = self.validated_data
         return Question(
-            choice=choose(said.get("feature_set"), said.get("feature_names")),
+            choice=sets.choice(tenant_id, said.get("feature_set"), said.get("feature_names")),
             as_of=said.get("timestamp") or timezone.now().replace(microsecond=0),
             lookback=timedelta(hours=said["lookback_hours"]),
             as_known_at=said.get("as_known_at"),
@@ -260,6 +260,9 @@ class FeatureSetSerializer(serializers.Serializer[Any]):
     use_cases = serializers.ListField(child=serializers.CharField())
     latency = serializers.CharField()
     storage = serializers.CharField()
+    built_in = serializers.BooleanField()
+    stored = serializers.BooleanField(help_text="Whether a row an hour is written to ai_features.")
+    removed_at = serializers.DateTimeField(allow_null=True)
 
 
 class FeatureSetsSerializer(serializers.Serializer[Any]):

@@ -16,11 +16,15 @@ def resolve(tenant_id: str, name: str, version: int | None = None) -> FeatureSet
     declared = FEATURE_SETS.get(name)
     if declared is not None and version in (None, declared.version):
         return declared
-    own = TenantFeatureSet.objects.for_tenant(tenant_id).filter(name=name)
-    row = (own.newest() if version is None else own.filter(version=version)).first()
+    row = own_set(tenant_id, name, version)
     if row is None:
         raise UnknownFeatureSet(feature_set=name, known=", ".join(names(tenant_id)))
     return as_set(row)
+
+
+def own_set(tenant_id: str, name: str, version: int | None = None) -> TenantFeatureSet | None:
+    own = TenantFeatureSet.objects.for_tenant(tenant_id).filter(name=name)
+    return (own.newest() if version is None else own.filter(version=version)).first()
 
 
 def choice(tenant_id: str, name: str | None, feature_names: list[str] | None) -> Choice:

@@ -2,7 +2,8 @@
 
 from django.urls import path
 
-from features.feature_views import FeatureSetsView, GetFeaturesBatchView, GetFeaturesView
+from features.feature_views import GetFeaturesBatchView, GetFeaturesView
+from features.set_views import FeatureSetsView, FeatureSetView
 from features.views import AssetListView, AssetView, ReadingsView, WeatherView
 
 urlpatterns = [
@@ -13,4 +14,5 @@ urlpatterns = [
     path("get", GetFeaturesView.as_view(), name="get-features"),
     path("get-batch", GetFeaturesBatchView.as_view(), name="get-features-batch"),
     path("sets", FeatureSetsView.as_view(), name="feature-sets"),
+    path("sets/<str:name>", FeatureSetView.as_view(), name="feature-set"),
 ]

@@ -44,6 +44,12 @@ class MayUseFeatures(_HasOneOf):
     roles = ROLES
 
 
+class MayDefineFeatures(_HasOneOf):
+    """Who puts features together for models: whoever makes forecasts or trains."""
+
+    roles = frozenset({FORECASTER, MODEL_ADMIN})
+
+
 class MayForecast(_HasOneOf):
     roles = frozenset({FORECASTER})
 

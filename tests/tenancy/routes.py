@@ -18,6 +18,7 @@ from rest_framework.views import APIView
 
 from anomalies.models import Detection
 from features.models import Asset
+from features.set_actions import define_set
 from omarino.authentication import Principal
 from registry.models import ModelVersion, Stage
 from tests.factories import make_asset, make_detection_row, make_forecast_row, make_version
@@ -53,12 +54,20 @@ def asset(owner: Principal) -> dict[str, Any]:
     return {"asset_id": (known or make_asset(owner, asset_id=name)).asset_id}
 
 
+def feature_set(owner: Principal) -> dict[str, Any]:
+    row, _ = define_set(
+        tenant_id=owner.tenant_id, name="of_the_owner", features=["hour_of_day"], made_by=owner.subject
+    )
+    return {"name": row.name}
+
+
 # by the name of the route: makes a row of somebody's and gives what stands for it in the address
 
 ROWS: dict[str, Callable[[Principal], dict[str, Any]]] = {
     "forecast": lambda owner: {"pk": make_forecast_row(owner).pk},
     **dict.fromkeys(("detection", "anomaly-feedback"), detection),
     **dict.fromkeys(("asset", "get-features", "get-features-batch"), asset),
+    "feature-set": feature_set,
     **dict.fromkeys(
         ("model-version", "model-artifact", "promote-model", "approve-model", "predict", "batch-predict"),
         model_id,
@@ -86,6 +95,7 @@ BODIES: dict[tuple[str, str], dict[str, Any] | Callable[[], bytes]] = {
     },
     ("get-features", "post"): {"asset_id": "meter-of-the-owner", "feature_set": "forecast_basic"},
     ("get-features-batch", "post"): {"asset_ids": ["meter-of-the-owner"], "feature_set": "forecast_basic"},
+    ("feature-sets", "post"): {"name": "of_the_tenant", "features": ["hour_of_day", "lag_24h"]},
     ("asset", "patch"): {"kind": "generation"},
     ("register-model", "post"): {
         "model_name": "other-load",
@@ -167,7 +177,7 @@ def every_route() -> list[Route]:
     ]
 
 
-OF_THE_SERVICE = {"feature-sets"}  # lists that are the same for every tenant
+OF_THE_SERVICE = {"feature-sets"}  # lists that hold what every tenant has as well
 PUBLIC = {"health", "api/health", "health/detailed", "metrics", "openapi.json", "docs", "redoc"}
 
 
