@@ -18,10 +18,9 @@ from django.conf import settings
 from django.db import IntegrityError, InterfaceError, OperationalError, transaction
 from django.utils import timezone
 
-from features import catalog, parquet
+from features import catalog, parquet, sets
 from features.chunks import Wanted, chunks
 from features.errors import (
-    ExportNotReady,
     ExportStorageUnavailable,
     IdempotencyKeyInvalid,
     IdempotencyKeyReused,
@@ -31,7 +30,7 @@ from features.errors import (
     UnknownAssets,
 )
 from features.models import Asset, FeatureExport
-from omarino.jobs import JobStatus, JobTaken
+from omarino.jobs import JobTaken
 
 MOST_WAITING = 100  # of a tenant
 REPORT_S = 1.0
@@ -59,17 +58,12 @@ class ExportRequest:
         return hashlib.sha256(orjson.dumps(asdict(self), option=orjson.OPT_UTC_Z)).hexdigest()
 
 
-def resolve_set(*, tenant_id: str, name: str) -> catalog.FeatureSet:
-    """The set of this name. Raises UnknownFeatureSet, with what there is."""
-    return catalog.feature_set(name)
-
-
 def request_export(
     *,
     tenant_id: str,
     requested_by: str,
     request: ExportRequest,
-    idempotency_key: str = "",
+    idempotency_key: str | None = None,
     enqueue: bool = True,
 ) -> tuple[FeatureExport, bool]:
     """The row of an export, and whether it is new: under the key of an earlier request it is that one's.
@@ -79,13 +73,13 @@ def request_export(
     """
     if request.start_time >= request.end_time:
         raise TimesReversed
-    if idempotency_key and not KEY.fullmatch(idempotency_key):
+    if idempotency_key is not None and not KEY.fullmatch(idempotency_key):
         raise IdempotencyKeyInvalid
     exports = FeatureExport.objects.for_tenant(tenant_id)
-    known = exports.under_key(requested_by, idempotency_key)
+    known = exports.under_key(requested_by, idempotency_key or "")
     if idempotency_key and (earlier := known.first()):
         return _same(earlier, request), False
-    chosen = resolve_set(tenant_id=tenant_id, name=request.feature_set)
+    chosen = sets.resolve(tenant_id, request.feature_set)
     _refuse_unknown_assets(tenant_id, request.asset_ids)
     if exports.waiting().count() >= MOST_WAITING:
         raise TooManyExports(limit=MOST_WAITING)
@@ -99,7 +93,7 @@ def request_export(
         end_time=request.end_time,
         asset_ids=None if request.asset_ids is None else list(dict.fromkeys(request.asset_ids)),
         file_name=request.output_path or _file_name(request),
-        idempotency_key=idempotency_key,
+        idempotency_key=idempotency_key or "",
         request_digest=request.digest,
     )
     try:
@@ -193,14 +187,6 @@ def _write(export: FeatureExport, on_progress: OnProgress | None) -> None:
 
 def _said(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d %H:%M} UTC"
-
-
-def completed(*, tenant_id: str, export_id: UUID | str) -> FeatureExport:
-    """The export whose file is to be downloaded. Raises ExportNotReady, and DoesNotExist."""
-    export = FeatureExport.objects.for_tenant(tenant_id).get(pk=export_id)
-    if export.status != JobStatus.COMPLETED:
-        raise ExportNotReady(status=export.status)
-    return export
 
 
 def sweep_exports(*, now: datetime | None = None) -> int:

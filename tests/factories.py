@@ -11,8 +11,9 @@ import pyarrow as pa
 
 from anomalies.models import Detection
 from features.batches import ReadingBatch, Rejections, WeatherBatch
+from features.catalog import FEATURE_SETS
 from features.ingest import store_readings, store_weather
-from features.models import Asset
+from features.models import Asset, FeatureExport
 from forecasting.models import Forecast
 from omarino.authentication import Principal
 from registry import artifacts
@@ -141,6 +142,24 @@ def make_weather(
 def _evenly(count: int, start: datetime, interval_minutes: int) -> tuple[Any, Any]:
     first = (start - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
     return np.arange(1, count + 1), first + np.arange(count, dtype=np.int64) * interval_minutes * 60_000_000
+
+
+def make_export(owner: Principal, **fields: Any) -> FeatureExport:
+    """A week of forecast_basic, waiting for a worker."""
+    chosen = FEATURE_SETS[fields.get("feature_set", "forecast_basic")]
+    known = {
+        "tenant_id": owner.tenant_id,
+        "requested_by": owner.subject,
+        "feature_set": chosen.name,
+        "feature_set_version": chosen.version,
+        "feature_names": list(chosen.names),
+        "start_time": datetime(2025, 1, 1, tzinfo=UTC),
+        "end_time": datetime(2025, 1, 8, tzinfo=UTC),
+        "file_name": "features.parquet",
+        "request_digest": "0" * 64,
+        **fields,
+    }
+    return FeatureExport.objects.get(pk=FeatureExport.objects.create(**known).pk)
 
 
 def make_version(
