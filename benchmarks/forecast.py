@@ -1,6 +1,6 @@
 """Measure the forecasters against their peers, on data this project ships. See README.md beside it.
 
-python -m benchmarks.forecast [--origins 12] [--more DIR] [--no-peers] [--write docs/benchmarks/forecast.md]
+python -m benchmarks.forecast [--origins 12] [--own-origins 96] [--more DIR] [--no-peers] [--write docs/benchmarks/forecast.md]
 """
 
 from __future__ import annotations
@@ -104,6 +104,7 @@ def score(samples: list[Sample], tasks: list[dict], answers: dict[int, dict] | N
         rows.append(
             {
                 "series": sample.name,
+                "origin": task["origin"],
                 "horizon": task["horizon"],
                 "pinball": pinball(truth, held),
                 "mae": mae(truth, held),
@@ -178,6 +179,9 @@ def prepare_peers() -> None:
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     arguments.add_argument("--origins", type=int, default=12, help="rolling origins per series (12)")
+    arguments.add_argument(
+        "--own-origins", type=int, default=96, help="origins per series of auto alone (96)"
+    )
     arguments.add_argument("--more", type=Path, help="a folder with a site.json of further series")
     arguments.add_argument("--no-peers", action="store_true", help="our own forecasters only")
     arguments.add_argument("--write", type=Path, help="write the report here as well")
@@ -191,6 +195,8 @@ def main() -> None:
     results = {
         "origins": options.origins,
         "contest": contest(shipped, options.origins, contenders),
+        "own_origins": options.own_origins,
+        "own": contest(shipped, options.own_origins, ["auto"])["auto"],
         "weather": with_weather(shipped, options.origins),
         "timing": time_alone(shipped, [*OURS, *peers]),
         "stress": {
