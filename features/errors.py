@@ -164,7 +164,7 @@ class ExportNotReady(HubError):
     status = 409
     code = "export_not_ready"
     title = "Conflict"
-    detail = "This export is {status}, so there is no file to download."
+    detail = "This export is {state}, so there is no file to download."
 
 
 class ExportFileGone(HubError):

@@ -16,7 +16,7 @@ from django.db import models
 from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 
-from features.errors import AssetInvalid
+from features.errors import AssetInvalid, ExportNotReady
 from omarino.jobs import Job, JobQuerySet, JobStatus
 from omarino.tenancy import TenantOwned, TenantQuerySet
 
@@ -285,6 +285,15 @@ class FeatureExport(Job):
     def storage_path(self) -> str:
         """Where its file is once it is completed: a folder of its own below the tenant's, so that two never meet."""
         return f"{self.tenant_id}/{self.pk}/{self.file_name}"
+
+    @property
+    def download_name(self) -> str:
+        return self.file_name.rpartition("/")[2]
+
+    def refuse_unless_completed(self) -> None:
+        """Raises ExportNotReady, where there is no file."""
+        if self.status != JobStatus.COMPLETED:
+            raise ExportNotReady(state=self.status)
 
 
 class ReadingRevision(TenantOwned):

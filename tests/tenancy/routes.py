@@ -13,15 +13,23 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
+from django.core.files.base import ContentFile
+from django.core.files.storage import storages
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from rest_framework.views import APIView
 
 from anomalies.models import Detection
-from features.models import Asset
+from features.models import Asset, FeatureExport
 from features.set_actions import define_set
 from omarino.authentication import Principal
 from registry.models import ModelVersion, Stage
-from tests.factories import make_asset, make_detection_row, make_forecast_row, make_version
+from tests.factories import (
+    make_asset,
+    make_detection_row,
+    make_export,
+    make_forecast_row,
+    make_version,
+)
 from tests.registry.models_made import lightgbm_text
 
 VERBS = ("get", "post", "put", "patch", "delete")
@@ -61,11 +69,25 @@ def feature_set(owner: Principal) -> dict[str, Any]:
     return {"name": row.name}
 
 
+def export(owner: Principal, *, status: str = "pending") -> dict[str, Any]:
+    """The owner's one export in this state, whichever routes ask for it."""
+    row = FeatureExport.objects.for_tenant(owner.tenant_id).first() or make_export(owner)
+    ended = {"row_count": 1, "file_size_bytes": 4, "sha256": "0" * 64} if status == "completed" else {}
+    FeatureExport.objects.filter(pk=row.pk).update(status=status, **ended)
+    if status == "completed":
+        storages["exports"].delete(row.storage_path)
+        storages["exports"].save(row.storage_path, ContentFile(b"rows"))
+    return {"export_id": row.pk}
+
+
 # by the name of the route: makes a row of somebody's and gives what stands for it in the address
 
 ROWS: dict[str, Callable[[Principal], dict[str, Any]]] = {
     "forecast": lambda owner: {"pk": make_forecast_row(owner).pk},
     **dict.fromkeys(("detection", "anomaly-feedback"), detection),
+    **dict.fromkeys(("export", "cancel-export"), export),
+    "download-export": lambda owner: export(owner, status="completed"),
+    "retry-export": lambda owner: export(owner, status="failed"),
     **dict.fromkeys(("asset", "get-features", "get-features-batch"), asset),
     "feature-set": feature_set,
     **dict.fromkeys(
@@ -97,6 +119,13 @@ BODIES: dict[tuple[str, str], dict[str, Any] | Callable[[], bytes]] = {
     ("get-features-batch", "post"): {"asset_ids": ["meter-of-the-owner"], "feature_set": "forecast_basic"},
     ("feature-sets", "post"): {"name": "of_the_tenant", "features": ["hour_of_day", "lag_24h"]},
     ("asset", "patch"): {"kind": "generation"},
+    ("request-export", "post"): {
+        "feature_set": "forecast_basic",
+        "start_time": "2025-01-01T00:00:00Z",
+        "end_time": "2025-02-01T00:00:00Z",
+    },
+    ("cancel-export", "post"): {},
+    ("retry-export", "post"): {},
     ("register-model", "post"): {
         "model_name": "other-load",
         "version": "v1.0.0",
