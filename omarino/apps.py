@@ -1,4 +1,6 @@
 from django.apps import AppConfig
+from django.db.backends.signals import connection_created
+from django.db.models.signals import post_migrate
 
 
 class OmarinoConfig(AppConfig):
@@ -6,4 +8,7 @@ class OmarinoConfig(AppConfig):
     verbose_name = "People"
 
     def ready(self) -> None:
-        from omarino import checks, openapi  # noqa: F401  both register themselves
+        from omarino import checks, openapi, row_security, signing_in  # noqa: F401  they register themselves
+
+        connection_created.connect(row_security.tell_new_connection)
+        post_migrate.connect(row_security.build_after_migration, sender=self)

@@ -6,7 +6,10 @@ from django.contrib.auth.models import AbstractUser
 from django.db import models
 from django.utils.functional import cached_property
 
+from omarino.audit_models import AuditLink, AuditRecord
 from omarino.permissions import ROLES
+
+__all__ = ["AuditLink", "AuditRecord", "User"]
 
 
 class User(AbstractUser):
