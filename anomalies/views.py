@@ -62,6 +62,7 @@ class FeedbackView(APIView):
     """Say whether a flagged point was real; the verdicts suggest a sensitivity."""
 
     permission_classes = [MayDetectAnomalies]
+    throttle_scope = "light"
 
     @extend_schema(
         request=FeedbackRequestSerializer,

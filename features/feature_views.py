@@ -26,6 +26,7 @@ class GetFeaturesView(APIView):
     """Features of one asset as of a moment: exactly those of the set, or those named."""
 
     permission_classes = [MayUseFeatures]
+    throttle_scope = "light"
 
     @extend_schema(
         request=GetFeaturesRequestSerializer,

@@ -232,7 +232,9 @@ def _as_problem(exc: Exception) -> Known | None:
     if isinstance(exc, Outage):
         return exc.status, exc.code, exc.title, str(exc), exc.facts, {"Retry-After": str(exc.retry_after_s)}
     if isinstance(exc, HubError):
-        return exc.status, exc.code, exc.title, str(exc), exc.facts, {}
+        wait_s = exc.facts.get("retry_after_s")
+        headers = {} if wait_s is None else {"Retry-After": str(wait_s)}
+        return exc.status, exc.code, exc.title, str(exc), exc.facts, headers
     if isinstance(exc, PermissionDenied):
         exc = exceptions.PermissionDenied()
     if isinstance(exc, RequestDataTooBig):

@@ -66,6 +66,7 @@ class Schema(AutoSchema):
                 ("409", "It does not go with what is there."),
                 ("413", "The body or the series is too large."),
                 ("422", "A field is not valid."),
+                ("429", "Too many requests; ask again after Retry-After seconds."),
                 ("503", "A dependency is out; try again after Retry-After seconds."),
             ):
                 if status not in bodies:

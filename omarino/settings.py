@@ -409,6 +409,26 @@ OTEL_EXPORTER_OTLP_ENDPOINT = env.url(
     meaning="OTLP receiver of traces, over HTTP, such as http://collector:4318; needs the extra `otel`",
 )
 OTEL_SERVICE_NAME = env.text(
+RATE_LIMIT_LIGHT = env.integer(
+    "RATE_LIMIT_LIGHT",
+    default=6000,
+    maximum=10_000_000,
+    meaning="Requests a minute of one subject on light routes (reading, single predictions); 0 for no limit",
+)
+RATE_LIMIT_HEAVY = env.integer(
+    "RATE_LIMIT_HEAVY",
+    default=1200,
+    maximum=10_000_000,
+    meaning="Requests a minute of one subject on heavy routes (what makes or stores something); 0 for no limit",
+)
+RATE_LIMIT_TENANT_FACTOR = env.integer(
+    "RATE_LIMIT_TENANT_FACTOR",
+    default=5,
+    minimum=1,
+    maximum=10_000,
+    meaning="How many times as much all subjects of a tenant have together",
+)
+
     "OTEL_SERVICE_NAME", default=SERVICE_NAME, shown="SERVICE_NAME", meaning="Our name in traces"
 )
 env.require(
@@ -471,6 +491,8 @@ TEMPLATES = [
                 "django.contrib.messages.context_processors.messages",
             ]
         },
+    *(["corsheaders.middleware.CorsMiddleware"] if CORS_ALLOWED_ORIGINS else []),
+    "omarino.limits.RateLimitHeaders",
     }
 ]
 AUTH_USER_MODEL = "omarino.User"
@@ -580,6 +602,7 @@ logs.keep_secret(
         *(SECRET_KEY, DEVELOPMENT_ADMIN_PASSWORD, METRICS_TOKEN, KEYCLOAK_CLIENT_SECRET),
         *(DATABASES["default"]["PASSWORD"], _redis_password, urlsplit(CELERY_BROKER_URL).password or ""),
         *(_s3_secret, _aws_secret),
+    "DEFAULT_THROTTLE_CLASSES": ["omarino.limits.RateLimit"],
     ]
 )
 structlog.configure(

@@ -74,6 +74,7 @@ class PredictView(APIView):
     """The prediction of one row by a version, by `production` or by `latest`."""
 
     permission_classes = [MayPredict]
+    throttle_scope = "light"
 
     @extend_schema(
         request=PredictRequestSerializer, responses=PredictedSerializer, tags=TAGS, operation_id="predict"
