@@ -42,6 +42,20 @@ class Accuracy:
 
 
 @dataclass(frozen=True, slots=True)
+class Attribution:
+    """What adds up to each median, in the unit of the series: base + contributions.sum(axis=1) = quantiles[:, 1].
+
+    names: k names. values: shape (steps, k), of the features; NaN where one has none.
+    base: shape (steps,), the usual level. contributions: shape (steps, k).
+    """
+
+    names: tuple[str, ...]
+    values: NDArray[np.float64]
+    base: NDArray[np.float64]
+    contributions: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """A probabilistic forecast and what is honestly known about it.
 
@@ -61,11 +75,15 @@ class Outcome:
     features_used: tuple[str, ...]
     training_samples: int
     warnings: tuple[str, ...] = ()
+    attribution: Attribution | None = None
 
 
 class Forecaster(Protocol):
-    """One algorithm. Holds no state between calls: the same problem and seed give the same outcome."""
+    """One algorithm. Holds no state between calls: the same problem and seed give the same outcome.
+
+    explained: give its attribution as well, which costs a little; the forecast stays the same.
+    """
 
     name: str
 
-    def forecast(self, problem: Problem, *, seed: int = 0) -> Outcome: ...
+    def forecast(self, problem: Problem, *, seed: int = 0, explained: bool = False) -> Outcome: ...

@@ -307,3 +307,14 @@ def _continued(table: Floats, per_day: int) -> Floats:
     missing = np.arange(table.size - last)
     day = filled[-per_day:]
     return np.concatenate((filled, day[missing % day.size]))
+
+
+def at_targets(days: Days, table: Floats) -> Floats:
+    """Values of a table (A, P, q) at the target times, shape (steps, q); lines between slots."""
+    flat = table.reshape(-1, table.shape[2])
+    low = np.clip(np.floor(days.positions + 1e-9).astype(np.int64), 0, flat.shape[0] - 1)
+    high = np.minimum(low + 1, flat.shape[0] - 1)
+    part = np.clip(days.positions - low, 0.0, 1.0)[:, None]
+    part = np.where(part < 1e-6, 0.0, part)
+    between = flat[low] * (1.0 - part) + flat[high] * part
+    return np.where(part == 0.0, flat[low], between)

@@ -27,7 +27,7 @@ class Design:
 
     features: shape (P, m, F). base: shape (m, P), mean of the last four same weekdays of the target.
     target: shape (m, P), observed minus base; weight: shape (m, P), 0.0 where there is nothing to learn
-    from (not seen, or still to come). day: shape (m,), index of the target day.
+    from (not seen, or still to come). day: shape (m,), index of the target day. names: of the F features.
     """
 
     features: Floats
@@ -35,6 +35,7 @@ class Design:
     target: Floats
     weight: Floats
     day: Ints
+    names: tuple[str, ...]
 
 
 class Designer:
@@ -77,7 +78,7 @@ class Designer:
         target[past] = days.values[day[past]] - target_base[past]
         age = (n - 1 - day[past])[:, None]
         weight[past] = days.seen[day[past]] * 0.5 ** (age / HALF_LIFE_DAYS)
-        return Design(features, target_base, target, weight, day)
+        return Design(features, target_base, target, weight, day, self.names)
 
     def _levels(self, origins: Ints, day: Ints, base: Floats, lag: int) -> list[tuple[str, Floats]]:
         values = self.days.values

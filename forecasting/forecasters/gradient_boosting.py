@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import lightgbm as lgb
 import numpy as np
@@ -12,6 +12,7 @@ from forecasting.forecasters.base import Outcome, Problem
 from forecasting.forecasters.days import WEEK, Days, cut_into_days
 from forecasting.forecasters.design import Design, designs_of
 from forecasting.forecasters.outcome import Points, outcome
+from forecasting.forecasters.parts import Parts, same_weekdays_parts, unit_of
 from forecasting.forecasters.short_history import forecast_short, leaning_on_recent_days, too_short_to_learn
 
 Floats = NDArray[np.float64]
@@ -19,6 +20,8 @@ Ints = NDArray[np.int64]
 
 ROWS = 6_000
 TREES = 50
+SAME_WEEKDAYS_MEAN = "mean_of_4_same_weekdays"
+OF_CLOCK = ("hour_of_day", "day_of_week", "is_holiday", SAME_WEEKDAYS_MEAN, "lead")  # the last columns
 _FEWEST_ROWS = 10
 _PARAMETERS = {
     "objective": "l1",
@@ -44,7 +47,9 @@ class _Rows:
     features: NDArray[np.float32]
 
 
-def boosted_points(days: Days, designs: list[Design], seed: int, rows: int = ROWS) -> Points:
+def boosted_points(
+    days: Days, designs: list[Design], seed: int, rows: int = ROWS, *, explained: bool = False
+) -> Points:
     """Two boosters, each learning from every other week and predicting the weeks of the other.
 
     The forecast is the mean of both; what each says of weeks it has not seen is the honest past, so
@@ -57,13 +62,15 @@ def boosted_points(days: Days, designs: list[Design], seed: int, rows: int = ROW
     coming = _rows_ahead(days, designs)
     held = np.full((days.ahead, days.count, days.slots), np.nan)
     ahead = np.zeros(coming.lead.size)
+    added = np.zeros((coming.lead.size, coming.features.shape[1] + 1))
     for side in (0, 1):
         known = np.flatnonzero(week == side)[:rows]
         judged = np.flatnonzero(week != side)
-        ahead_part, judged_part = _grown(
-            sample.features[known], target[known] / scale, (coming.features, sample.features[judged]), seed
-        )
-        ahead += ahead_part * scale / 2
+        booster = _grown(sample.features[known], target[known] / scale, seed)
+        judged_part = _said(booster, sample.features[judged])
+        ahead += _said(booster, coming.features) * scale / 2
+        if explained and booster is not None:
+            added += _said(booster, coming.features, pred_contrib=True) * scale / 2
         origin = np.concatenate([design.day - j for j, design in enumerate(designs, 1)])[
             _flat(designs, sample)
         ]
@@ -71,19 +78,49 @@ def boosted_points(days: Days, designs: list[Design], seed: int, rows: int = ROW
             _cells(designs, sample, "base")[judged] + judged_part * scale
         )
     base = np.stack([design.base[-1] for design in designs])
-    return Points(np.maximum(base + ahead.reshape(base.shape), days.floor), np.maximum(held, days.floor))
+    points = np.maximum(base + ahead.reshape(base.shape), days.floor)
+    parts = _parts(days, designs, coming, added, base).reaching("limits", points) if explained else None
+    return Points(points, np.maximum(held, days.floor), parts=parts)
 
 
-def _grown(
-    features: NDArray[np.float32], target: Floats, asked: tuple[NDArray[np.float32], ...], seed: int
-) -> list[Floats]:
-    """Predictions of trees grown from rows for each table asked; zeros from too few rows to split."""
+def _parts(days: Days, designs: list[Design], coming: _Rows, added: Floats, base: Floats) -> Parts:
+    """The mean of same weekdays, and what the trees add to it by TreeSHAP; their mean belongs to the base.
+
+    A column beyond those of a lead only tells the lead.
+    """
+    parts = same_weekdays_parts(days, base)
+    parts = replace(parts, base=parts.base + added[:, -1].reshape(base.shape))
+    columns = coming.features.shape[1] - len(OF_CLOCK)
+    for k in range(coming.features.shape[1]):
+        column = added[:, k].reshape(base.shape)
+        value = coming.features[:, k].astype(np.float64).reshape(base.shape)
+        if k >= columns:
+            name = OF_CLOCK[k - columns]
+            parts = parts.plus(name, column, value * (days.unit if name == SAME_WEEKDAYS_MEAN else 1.0))
+            continue
+        for lead, design in enumerate(designs):
+            name = design.names[k] if k < len(design.names) else "lead"
+            amount = np.zeros(base.shape)
+            amount[lead] = column[lead]
+            known = parts.values.get(name, np.full(base.shape, np.nan)).copy()
+            known[lead] = value[lead] * unit_of(name, days)
+            parts = parts.plus(name, amount, known if name != "lead" else None)
+    return parts
+
+
+def _grown(features: NDArray[np.float32], target: Floats, seed: int) -> lgb.Booster | None:
+    """Trees grown from rows; None from too few to split."""
     if target.size < 2 * _FEWEST_ROWS:
-        return [np.zeros(table.shape[0]) for table in asked]
+        return None
     leaf = max(_FEWEST_ROWS, min(40, target.size // 20))
     data = lgb.Dataset(features, target, params={"max_bin": _PARAMETERS["max_bin"], "verbosity": -1})
-    booster = lgb.train(_PARAMETERS | {"seed": seed, "min_data_in_leaf": leaf}, data, num_boost_round=TREES)
-    return [np.asarray(booster.predict(table, num_threads=1), dtype=np.float64) for table in asked]
+    return lgb.train(_PARAMETERS | {"seed": seed, "min_data_in_leaf": leaf}, data, num_boost_round=TREES)
+
+
+def _said(booster: lgb.Booster | None, table: NDArray[np.float32], **options: bool) -> Floats:
+    if booster is None:
+        return np.zeros(table.shape[0])
+    return np.asarray(booster.predict(table, num_threads=1, **options), dtype=np.float64)
 
 
 def _drawn(days: Days, designs: list[Design], seed: int, size: int) -> _Rows:
@@ -139,12 +176,14 @@ class GradientBoosting:
 
     name = "lightgbm_v1"
 
-    def forecast(self, problem: Problem, *, seed: int = 0) -> Outcome:
+    def forecast(self, problem: Problem, *, seed: int = 0, explained: bool = False) -> Outcome:
         days = cut_into_days(problem)
         if too_short_to_learn(days):
-            return forecast_short(problem, days)
+            return forecast_short(problem, days, explained=explained)
         designs, names = designs_of(days)
-        points, warnings = leaning_on_recent_days(days, boosted_points(days, designs, seed))
+        points, warnings = leaning_on_recent_days(
+            days, boosted_points(days, designs, seed, explained=explained)
+        )
         return outcome(
             problem,
             days,

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecasting.forecasters.base import QUANTILES, Accuracy, Outcome, Problem
-from forecasting.forecasters.days import Days
+from forecasting.forecasters.days import Days, at_targets
+from forecasting.forecasters.parts import Parts, attribution_at_targets
 from forecasting.horizon import target_times
 from forecasting.intervals import conformal_quantile, error_scale, ordered
 from forecasting.metrics import (
@@ -40,6 +41,7 @@ class Points:
     ahead: Floats
     held: Floats
     before: Floats | None = None
+    parts: Parts | None = None  # what adds up to `ahead`, where it was asked for
 
     @property
     def judged(self) -> Floats:
@@ -80,6 +82,10 @@ def outcome(
     by_slot = _coverage_by_slot(inside)
     quantiles = at_targets(days, table)
     quantiles = ordered(quantiles, days.floor)
+    attribution = None
+    if points.parts is not None:
+        corrected = points.parts.plus("recent_errors", levels[:, 1, None] * scale[:, -1])
+        attribution = attribution_at_targets(days, corrected, quantiles[:, 1])
     return Outcome(
         times=target_times(problem.series, problem.steps),
         quantiles=quantiles * days.unit,
@@ -89,6 +95,7 @@ def outcome(
         features_used=features,
         training_samples=samples,
         warnings=(*days.warnings, *warnings, *_few_windows(accuracy)),
+        attribution=attribution,
     )
 
 
@@ -138,7 +145,16 @@ def _with_still(days: Days, points: Points, still: Bools) -> Points:
     return Points(
         ahead=np.where(still[-1], days.values[-1], points.ahead),
         held=np.where(still & np.isfinite(points.judged), days.values, points.judged),
+        parts=points.parts and _still_parts(days, points.parts, still[-1]),
     )
+
+
+def _still_parts(days: Days, parts: Parts, still: Bools) -> Parts:
+    """Where a slot has not changed for two weeks, its value is all there is to say."""
+    kept = np.broadcast_to(~still, parts.base.shape)
+    last = np.broadcast_to(days.values[-1], parts.base.shape)
+    amount = np.where(kept, 0.0, last - parts.base)
+    return parts.where(kept).plus("unchanged_value", amount, np.where(kept, np.nan, last * days.unit))
 
 
 def _scaled(errors: Floats, still: Bools) -> tuple[Floats, Floats]:
@@ -227,14 +243,3 @@ def _accuracy(days: Days, median_errors: Floats, inside: Floats) -> Accuracy | N
         coverage=float(inside[known].mean()),
         windows=int(known.any(axis=(0, 2)).sum()),
     )
-
-
-def at_targets(days: Days, table: Floats) -> Floats:
-    """Values of a table (A, P, q) at the target times, shape (steps, q); lines between slots."""
-    flat = table.reshape(-1, table.shape[2])
-    low = np.clip(np.floor(days.positions + 1e-9).astype(np.int64), 0, flat.shape[0] - 1)
-    high = np.minimum(low + 1, flat.shape[0] - 1)
-    part = np.clip(days.positions - low, 0.0, 1.0)[:, None]
-    part = np.where(part < 1e-6, 0.0, part)
-    between = flat[low] * (1.0 - part) + flat[high] * part
-    return np.where(part == 0.0, flat[low], between)

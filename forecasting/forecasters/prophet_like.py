@@ -9,6 +9,7 @@ from forecasting.forecasters.base import Outcome, Problem
 from forecasting.forecasters.days import WEEK, Days, cut_into_days
 from forecasting.forecasters.design import HALF_LIFE_DAYS
 from forecasting.forecasters.outcome import Points, outcome
+from forecasting.forecasters.parts import USUAL_DAYS, Parts, usual_level
 from forecasting.forecasters.short_history import (
     MIN_DAYS_TO_LEARN,
     forecast_short,
@@ -26,7 +27,7 @@ BACKTESTS = 40
 LEAST_DAYS = 28  # a trend, a week and weekends of their own are not told apart in less
 
 
-def prophet_like_points(days: Days) -> Points:
+def prophet_like_points(days: Days, *, explained: bool = False) -> Points:
     """Fit once at the end, and as of each of the last weeks with what was known then.
 
     Taylor and Letham (2018), The American Statistician 72:37: g(t) piecewise linear with shrunk changes
@@ -35,7 +36,7 @@ def prophet_like_points(days: Days) -> Points:
     as of every week costs a solve and no pass.
     """
     n, ahead, slots = days.count, days.ahead, days.slots
-    features, penalty = _features(days)
+    features, penalty, names = _features(days)
     level = np.abs(days.values).mean() or 1.0
     target = days.values / level
     past = features[:n]
@@ -63,19 +64,47 @@ def prophet_like_points(days: Days) -> Points:
         held[: predicted.shape[0], origin] = predicted
         coming = predicted
     held[:, n - 1] = np.nan
-    return Points(np.maximum(coming, days.floor), np.maximum(held, days.floor))
+    points = np.maximum(coming, days.floor)
+    parts = None
+    if explained:
+        parts = _parts(days, features, coefficients * level, names)
+        parts = parts.plus("trend", coming - parts.total).reaching("limits", points)
+    return Points(points, np.maximum(held, days.floor), parts=parts)
 
 
-def _features(days: Days) -> tuple[Floats, Floats]:
-    """Shape (n + ahead, P, F), and the penalty of each feature (the inverse of its prior variance)."""
+def _parts(days: Days, features: Floats, coefficients: Floats, names: tuple[str, ...]) -> Parts:
+    """What each component but the trend adds, against its mean over the last four weeks."""
+    n, ahead = days.count, days.ahead
+    usual = features[max(0, n - USUAL_DAYS) : n].mean(axis=(0, 1))
+    added = (features[n : n + ahead] - usual) * coefficients
+    coming = slice(n, n + ahead)
+    values = {
+        "hour_of_day": np.broadcast_to(days.hour, added.shape[:2]),
+        "day_of_week": days.weekday[coming].astype(np.float64),
+        "day_of_year": days.day_of_year[coming],
+        "is_holiday": days.holiday[coming],
+        **{name: table[coming] for name, table in zip(days.covariate_names, days.covariates, strict=True)},
+    }
+    parts = Parts(np.full(added.shape[:2], usual_level(days)))
+    for name in dict.fromkeys(names):
+        if name != "trend":
+            of_name = np.array([other == name for other in names])
+            parts = parts.plus(name, added[..., of_name].sum(axis=-1), values[name])
+    return parts
+
+
+def _features(days: Days) -> tuple[Floats, Floats, tuple[str, ...]]:
+    """Shape (n + ahead, P, F), the penalty of each feature (the inverse of its prior variance), and its name."""
     total, slots = days.weekday.shape
     n = days.count
     time = (np.arange(total * slots) / slots).reshape(total, slots)
     columns: list[Floats] = [np.ones((total, slots)), time / n]
     penalties = [1e-6, 1.0]
+    names = ["trend", "trend"]
     for k in range(CHANGEPOINT_EVERY_DAYS, int(n * 0.9), CHANGEPOINT_EVERY_DAYS):
         columns.append(np.maximum(time - k, 0.0) / n)
         penalties.append(5.0)
+        names.append("trend")
     weekend = (days.weekday >= 5).astype(np.float64)
     off = np.maximum(weekend, days.holiday)
     clock = np.broadcast_to(days.hour, (total, slots)) * (2 * np.pi / 24.0)
@@ -83,25 +112,30 @@ def _features(days: Days) -> tuple[Floats, Floats]:
         for wave in (np.sin(order * clock), np.cos(order * clock)):
             columns += [wave, wave * off]
             penalties += [0.1 * order, 0.3 * order]
+            names += ["hour_of_day", "hour_of_day"]
     for weekday in range(WEEK):
         columns.append((days.weekday == weekday).astype(np.float64))
         penalties.append(1.0)
+        names.append("day_of_week")
     columns.append(days.holiday * (1.0 - weekend))
     penalties.append(1.0)
+    names.append("is_holiday")
     year = days.day_of_year * (2 * np.pi / 365.25)
     for order in range(1, YEARLY_ORDER + 1 if n >= 300 else 1):
         for wave in (np.sin(order * year), np.cos(order * year)):
             columns.append(wave)
             penalties.append(1.0 * order)
+            names += ["day_of_year"] * 3
             for daily in (np.sin(clock), np.cos(clock)):
                 columns.append(wave * daily)
                 penalties.append(1.0 * order)
-    for values in days.covariates:
+    for name, values in zip(days.covariate_names, days.covariates, strict=True):
         centre, spread = values[:n].mean(), values[:n].std() or 1.0
         scaled = (values - centre) / spread
         columns += [scaled, np.maximum(scaled, 0.0), scaled * np.sin(clock), scaled * np.cos(clock)]
         penalties += [1.0] * 4
-    return np.stack(columns, axis=-1), np.array(penalties) * slots / 24.0
+        names += [name] * 4
+    return np.stack(columns, axis=-1), np.array(penalties) * slots / 24.0, tuple(names)
 
 
 class ProphetLike:
@@ -109,11 +143,11 @@ class ProphetLike:
 
     name = "prophet_like_v1"
 
-    def forecast(self, problem: Problem, *, seed: int = 0) -> Outcome:
+    def forecast(self, problem: Problem, *, seed: int = 0, explained: bool = False) -> Outcome:
         days = cut_into_days(problem)
         if too_short_to_learn(days, LEAST_DAYS):
-            return forecast_short(problem, days)
-        points, warnings = leaning_on_recent_days(days, prophet_like_points(days))
+            return forecast_short(problem, days, explained=explained)
+        points, warnings = leaning_on_recent_days(days, prophet_like_points(days, explained=explained))
         return outcome(
             problem,
             days,

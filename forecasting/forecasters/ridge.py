@@ -25,11 +25,15 @@ SLOT_PRIOR_DAYS = (40.0, 150.0, 600.0)  # how many days of a slot weigh as much 
 class Fit:
     """ahead: shape (P,), prediction of the last origin; held: shape (m, P), predictions of each row by
     a fit that did not see its week. before: shape (m, P), the same by a fit that saw only earlier weeks,
-    NaN where there were too few. All as differences from the base."""
+    NaN where there were too few. All as differences from the base.
+    parts: shape (P, F), what each feature's distance from its mean adds to `ahead`; average: shape (P,), the
+    rest, the prediction of the mean features. Only of an explained fit."""
 
     ahead: Floats
     held: Floats
     before: Floats
+    parts: Floats | None = None
+    average: Floats | None = None
 
 
 def folds_of(day: Ints, folds: int = FOLDS) -> Ints:
@@ -46,22 +50,22 @@ def best_slot_prior(design: Design) -> float:
     return SLOT_PRIOR_DAYS[int(np.argmin(errors))]
 
 
-def fit_robust(design: Design, slot_prior: float, *, rolling: bool = False) -> Fit:
+def fit_robust(design: Design, slot_prior: float, *, rolling: bool = False, explained: bool = False) -> Fit:
     """Ridge twice: the second time errors beyond the usual size weigh less.
 
     The loss is then squared near zero and absolute far from it (Huber, by iteratively reweighted least
     squares), with the held-back errors of the first fit in the weights. Meters have heavy tails.
     """
-    first = fit_ridge(design, slot_prior)
+    first = fit_ridge(design, slot_prior, explained=explained)
     size = np.abs(design.target - first.held)
     usual = float((size * design.weight).sum() / max(design.weight.sum(), 1e-300))
     if usual == 0.0:
         return replace(first, before=first.held)
     reweighted = design.weight * (usual / np.maximum(size, usual))
-    return fit_ridge(replace(design, weight=reweighted), slot_prior, rolling=rolling)
+    return fit_ridge(replace(design, weight=reweighted), slot_prior, rolling=rolling, explained=explained)
 
 
-def fit_ridge(design: Design, slot_prior: float, *, rolling: bool = False) -> Fit:
+def fit_ridge(design: Design, slot_prior: float, *, rolling: bool = False, explained: bool = False) -> Fit:
     """Coefficients pooled over the slots, and each slot's own shrunk towards them.
 
     Ridge with a Gaussian prior around the pooled fit (partial pooling; Gelman and Hill 2007, ch. 12):
@@ -86,7 +90,17 @@ def fit_ridge(design: Design, slot_prior: float, *, rolling: bool = False) -> Fi
             held[rows] = np.matmul(x[:, rows], coefficients[..., None])[..., 0].T
     coefficients = _solve(total, priors)
     before = _rolled(x, weighted, design, priors) if rolling else np.full_like(held, np.nan)
-    return Fit(ahead=(x[:, -1] * coefficients).sum(axis=1), held=held, before=before)
+    added = x[:, -1] * coefficients
+    if not explained:
+        return Fit(ahead=added.sum(axis=1), held=held, before=before)
+    at_mean = coefficients * _means(x, design.weight.T)
+    return Fit(added.sum(axis=1), held, before, parts=added - at_mean, average=at_mean.sum(axis=1))
+
+
+def _means(x: Floats, weight: Floats) -> Floats:
+    """Weighted means of the features over the rows of each slot, shape (P, F)."""
+    total = np.maximum(weight.sum(axis=1), 1e-300)
+    return np.asarray(np.einsum("pmf,pm->pf", x, weight) / total[:, None])
 
 
 def _rolled(x: Floats, weighted: Floats, design: Design, priors: tuple[float, float]) -> Floats:

@@ -13,14 +13,14 @@ class SeasonalNaive:
 
     name = "seasonal_naive_v1"
 
-    def forecast(self, problem: Problem, *, seed: int = 0) -> Outcome:
+    def forecast(self, problem: Problem, *, seed: int = 0, explained: bool = False) -> Outcome:
         days = cut_into_days(problem)
         if days.count < WEEK * -(-days.ahead // WEEK) + 1:
-            return forecast_short(problem, days)
+            return forecast_short(problem, days, explained=explained)
         return outcome(
             problem,
             days,
-            last_week_points(days),
+            last_week_points(days, explained=explained),
             algorithm="the same hour of the last same weekday",
             features=("lag_7d",),
             samples=int(days.seen.sum()),

@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecasting.forecasters.base import QUANTILES, Accuracy, Outcome, Problem
-from forecasting.forecasters.days import WEEK, Days
-from forecasting.forecasters.outcome import Points, at_targets, held_errors
+from forecasting.forecasters.days import WEEK, Days, at_targets
+from forecasting.forecasters.outcome import Points, held_errors
+from forecasting.forecasters.parts import USUAL_DAYS, Parts, attribution_at_targets, past_value_parts
 from forecasting.horizon import target_times
 from forecasting.intervals import conformal_quantile, ordered
 from forecasting.metrics import mean_absolute_percentage_error
@@ -34,17 +35,18 @@ def leaning_on_recent_days(days: Days, points: Points) -> tuple[Points, tuple[st
     if trust >= 1.0:
         return points, ()
     trust = max(trust, 0.0)
-    recent = _recent_points(days)
+    recent = _recent_points(days, explained=points.parts is not None)
     blended = Points(
         ahead=trust * points.ahead + (1.0 - trust) * recent.ahead,
         held=trust * points.held + (1.0 - trust) * recent.held,
         before=None if points.before is None else trust * points.before + (1.0 - trust) * recent.held,
+        parts=points.parts and recent.parts and recent.parts.mixed(points.parts, trust),
     )
     note = f"Only {days.count} days of history: the forecast leans on the last days until there are {DAYS_TO_TRUST}."
     return blended, (note,)
 
 
-def last_week_points(days: Days) -> Points:
+def last_week_points(days: Days, *, explained: bool = False) -> Points:
     """The value of the last same weekday; needs more days than the lag, a week for the first seven days."""
     n, ahead = days.count, days.ahead
     held = np.full((ahead, n, days.slots), np.nan)
@@ -54,10 +56,11 @@ def last_week_points(days: Days) -> Points:
         coming[lead - 1] = days.values[n - 1 + lead - lag]
         origins = np.arange(max(0, lag - lead), n - 1)
         held[lead - 1, origins] = days.values[origins + lead - lag]
-    return Points(coming, held)
+    parts = past_value_parts(days, {"lag_7d": coming}, {"lag_7d": 1.0}) if explained else None
+    return Points(coming, held, parts=parts)
 
 
-def _recent_points(days: Days) -> Points:
+def _recent_points(days: Days, *, explained: bool = False) -> Points:
     """Yesterday and last week, weighed by their errors; yesterday where no week was."""
     week = last_week_points(days)
     yesterday = np.broadcast_to(days.values, week.held.shape)
@@ -67,13 +70,18 @@ def _recent_points(days: Days) -> Points:
         float(np.nanmean(error)) ** _SHARPNESS if np.isfinite(error).any() else 0.0 for error in errors
     )
     share = (of_yesterday + 1e-12) / (of_yesterday + of_week + 2e-12)
+    parts = None
+    if explained:
+        past = {"lag_7d": week.ahead, "lag_1d": np.broadcast_to(days.values[-1], week.ahead.shape)}
+        parts = past_value_parts(days, past, {"lag_7d": share, "lag_1d": 1.0 - share})
     return Points(
         ahead=share * week.ahead + (1.0 - share) * days.values[-1],
         held=np.where(known, share * week.held + (1.0 - share) * yesterday, yesterday),
+        parts=parts,
     )
 
 
-def forecast_short(problem: Problem, days: Days) -> Outcome:
+def forecast_short(problem: Problem, days: Days, *, explained: bool = False) -> Outcome:
     """Repeat yesterday (blended with last week once there is one, by their errors), else the last level.
 
     Errors are taken at many origins of the history; nothing is fitted but the blend, so they are honest.
@@ -93,7 +101,8 @@ def forecast_short(problem: Problem, days: Days) -> Outcome:
     tried = np.isfinite(errors[-1]).any()
     blended = (share[:, None, None] * errors).sum(axis=0) if tried else errors[0]
     point = (share[:, None] * guesses[:, -1]).sum(axis=0)
-    quantiles = point[:, None] + _margins(blended, days, horizon)
+    margins = _margins(blended, days, horizon)
+    quantiles = point[:, None] + margins
     still = _still(days, wall)
     if still is not None:
         tiled = np.tile(still, days.ahead)
@@ -101,16 +110,34 @@ def forecast_short(problem: Problem, days: Days) -> Outcome:
     table = ordered(quantiles, days.floor).reshape(days.ahead, per_day, len(QUANTILES))
     accuracy, by_lead = _measured(blended, days, horizon, origins)
     names = ("last_value",) if wall.size < per_day else ("lag_1d", "lag_7d")[: guesses.shape[0]]
+    at_steps = at_targets(days, table)
+    attribution = None
+    if explained:
+        parts = _short_parts(days, dict(zip(names, guesses[:, -1], strict=True)), share)
+        parts = parts.plus("recent_errors", margins[:, 1].reshape(parts.base.shape))
+        attribution = attribution_at_targets(days, parts, at_steps[:, 1])
     return Outcome(
         times=target_times(problem.series, problem.steps),
-        quantiles=at_targets(days, table) * days.unit,
+        quantiles=at_steps * days.unit,
         coverage_by_step=at_targets(days, by_lead.reshape(days.ahead, per_day, 1))[:, 0],
         accuracy=accuracy if with_errors.any() else None,
         algorithm="the last level" if names[0] == "last_value" else "the same hour of the last days",
         features_used=names,
         training_samples=int(days.wall_seen.sum()),
         warnings=(*days.warnings, *_notes(days)),
+        attribution=attribution,
     )
+
+
+def _short_parts(days: Days, guesses: dict[str, Floats], share: Floats) -> Parts:
+    """Past values by their weights, against the mean of all that is known."""
+    shape = (days.ahead, days.slots)
+    level = float(days.wall[-USUAL_DAYS * days.slots :].mean())
+    parts = Parts(np.full(shape, level))
+    for weight, (name, guess) in zip(share.tolist(), guesses.items(), strict=True):
+        table = guess.reshape(shape)
+        parts = parts.plus(name, weight * (table - level), table * days.unit)
+    return parts
 
 
 def _notes(days: Days) -> list[str]:
