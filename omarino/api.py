@@ -24,6 +24,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
+from omarino import audit
 from omarino.errors import (
     BodyTooLarge,
     DatabaseUnavailable,
@@ -32,6 +33,7 @@ from omarino.errors import (
     MalformedAddress,
     MalformedBody,
     NotFound,
+    NotYours,
     Outage,
     TenantMismatch,
 )
@@ -213,6 +215,8 @@ def handle_exception(exc: Exception, context: Mapping[str, Any]) -> Response | N
         # a route that answers HTML, CSV or a file answers errors as all others do
         request.accepted_renderer, request.accepted_media_type = JSONRenderer(), JSONRenderer.media_type
     status, code, title, detail, facts, headers = known
+    if status == HTTPStatus.FORBIDDEN or isinstance(exc, NotYours):
+        audit.refused(request._request, status=status, code=code)
     body = problem(request._request, status=status, code=code, title=title, detail=detail, **facts)
     return Response(body, status=status, headers=headers)
 
@@ -391,6 +395,7 @@ def handler400(request: HttpRequest, exception: Exception) -> HttpResponseBase:
 
 
 def handler403(request: HttpRequest, exception: Exception) -> HttpResponseBase:
+    audit.refused(request, status=403, code="permission_denied")
     if _is_page(request):
         return defaults.permission_denied(request, exception)
     return _json(request, 403, "permission_denied", "Forbidden", "You may not do this.")

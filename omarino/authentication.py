@@ -15,6 +15,7 @@ from rest_framework.authentication import BaseAuthentication, SessionAuthenticat
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
+from omarino.asking import entered
 from omarino.errors import TenantMismatch
 from omarino.keys import DEVELOPMENT_KID, KEYS, development_key
 from omarino.permissions import ROLES
@@ -85,6 +86,7 @@ class SignedInAuthentication(SessionAuthentication):
 
 def check_named_tenant(request: Request, principal: Principal) -> None:
     """A tenant in a header or in the query, every time it stands there, must be the token's."""
+    entered(request._request, principal)
     header = request.headers.get("X-Tenant-ID")
     if header and header != principal.tenant_id:
         raise TenantMismatch(where="X-Tenant-ID")

@@ -41,6 +41,10 @@ class NotFound(HubError):
     detail = "There is nothing here under this address for this tenant."
 
 
+class NotYours(NotFound):
+    """The same answer, where the address itself names another tenant: the audit keeps it as refused."""
+
+
 class TenantMismatch(HubError):
     status = 403
     code = "tenant_mismatch"

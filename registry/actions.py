@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 
 from omarino.authentication import Principal
-from omarino.errors import NotFound
+from omarino.errors import NotFound, NotYours
 from registry import artifacts
 from registry.artifacts import Upload
 from registry.errors import (
@@ -45,7 +45,9 @@ log = structlog.get_logger(__name__)
 
 def version_of(*, tenant_id: str, reference: Reference | None) -> ModelVersion:
     """The version an id names; `latest` is the one in production, else the newest."""
-    if reference is None or reference.tenant_id != tenant_id or not reference.version:
+    if reference is not None and reference.tenant_id != tenant_id:
+        raise NotYours()
+    if reference is None or not reference.version:
         raise NotFound()
     versions = (
         ModelVersion.objects.for_tenant(tenant_id).select_related("model").filter(model__name=reference.name)
@@ -64,7 +66,9 @@ def version_of(*, tenant_id: str, reference: Reference | None) -> ModelVersion:
 
 
 def model_of(*, tenant_id: str, reference: Reference | None) -> RegisteredModel:
-    if reference is None or reference.tenant_id != tenant_id or reference.version:
+    if reference is not None and reference.tenant_id != tenant_id:
+        raise NotYours()
+    if reference is None or reference.version:
         raise NotFound()
     found = RegisteredModel.objects.for_tenant(tenant_id).filter(name=reference.name).first()
     if found is None:
