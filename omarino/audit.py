@@ -59,12 +59,13 @@ def refused(request: HttpRequest, *, status: int, code: str) -> None:
     Whoever is not known has no tenant to keep it under; the log has those. A database that is away must not turn a
     refusal into an outage, so it is logged instead.
     """
-    principal = getattr(request, "principal", None)
-    if principal is None:
+    caller = getattr(request, "principal", None) or getattr(request, "user", None)
+    tenant_id = getattr(caller, "tenant_id", None)
+    if tenant_id is None:
         return
     try:
         _keep(
-            principal.tenant_id,
+            tenant_id,
             Outcome.REFUSED,
             str(request.method).lower(),
             "address",
