@@ -302,3 +302,84 @@ def test_the_band_of_a_short_history_is_no_line(forecaster: Forecaster, days: in
         inside.append(np.mean((values[-24:] >= q[:, 0]) & (values[-24:] <= q[:, 2])))
 
     assert np.mean(inside) >= 0.55  # 80 % wanted, of 144 outcomes from histories that do not show the week
+
+
+# What adds up to a forecast
+
+
+@pytest.mark.parametrize(
+    ("days", "steps", "minutes"),
+    [
+        (0.5, 24, 60),
+        (3, 24, 60),
+        (10, 24, 60),
+        (16, 48, 60),
+        (22, 168, 60),
+        (60, 168, 60),
+        (60, 96, 15),
+        (40, 48, 50),
+    ],
+)
+@pytest.mark.parametrize("kind", ["plain", "never negative", "still at night", "with weather"])
+def test_its_account_adds_up_to_every_median(
+    forecaster: Forecaster, days: float, steps: int, minutes: int, kind: str
+) -> None:
+    values = load(days, interval_minutes=minutes)
+    hours = np.arange(values.size + steps) * minutes / 60
+    more: dict[str, object] = {}
+    if kind == "never negative":
+        values = np.maximum(values - 45, 0)
+    elif kind == "still at night":
+        values = np.where(hours[: values.size] % 24 < 6, 0.0, values)
+    elif kind == "with weather":
+        warmth = 15 + 5 * np.sin(2 * np.pi * hours / 24) + np.random.default_rng(1).normal(0, 1, hours.size)
+        table = warmth[:, None]
+        more = {"covariates": Covariates(("temperature",), table[: values.size], table[values.size :])}
+    asked = problem(values, steps, interval_minutes=minutes, **more)
+
+    outcome, alone = forecaster.forecast(asked, explained=True), forecaster.forecast(asked)
+
+    np.testing.assert_array_equal(outcome.quantiles, alone.quantiles)  # being explained changes nothing
+    assert alone.attribution is None
+    account = outcome.attribution
+    assert account is not None
+    assert account.contributions.shape == account.values.shape == (steps, len(account.names))
+    total = account.base + account.contributions.sum(axis=1)
+    np.testing.assert_allclose(total, outcome.quantiles[:, 1], rtol=0, atol=1e-9 * np.abs(values).max())
+    if kind in ("plain", "with weather"):
+        assert "limits" not in account.names  # nothing is left over where nothing was cut off
+
+
+def test_the_account_of_last_week_is_last_weeks_value() -> None:
+    values = load(35)
+    values[-7 * 24] += 30  # what the first step repeats
+
+    outcome = FORECASTERS["seasonal_naive_v1"].forecast(problem(values), explained=True)
+
+    account = outcome.attribution
+    assert account is not None
+    usual = values[-28 * 24 :].mean()
+    first = dict(zip(account.names, account.contributions[0], strict=True))
+    assert account.base[0] == pytest.approx(usual)
+    assert first["lag_7d"] == pytest.approx(values[-7 * 24] - usual)
+    assert account.values[0, account.names.index("lag_7d")] == pytest.approx(values[-7 * 24])
+
+
+def test_the_weather_is_given_its_due() -> None:
+    """A load that rises by 2 kW a degree, and a hot day ahead: ten degrees more are 20 kW."""
+    rng = np.random.default_rng(5)
+    days, steps = 120, 24
+    warmth = np.repeat(rng.normal(20, 4, days + 1), 24)
+    warmth[days * 24 :] = 20 + 10
+    values = load(days) + 2 * (warmth[: days * 24] - 20)
+    table = warmth[:, None]
+    asked = problem(
+        values, steps, covariates=Covariates(("temperature",), table[: days * 24], table[days * 24 :])
+    )
+
+    account = FORECASTERS["linear_v1"].forecast(asked, explained=True).attribution
+
+    assert account is not None
+    of_weather = [k for k, name in enumerate(account.names) if name.startswith("temperature")]
+    due = 2 * (30 - np.mean([warmth[(days - 7 * week) * 24] for week in (1, 2, 3, 4)]))
+    assert account.contributions[:, of_weather].sum(axis=1).mean() == pytest.approx(due, rel=0.15)
