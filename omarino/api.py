@@ -15,6 +15,7 @@ import structlog
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, UnreadablePostError
+from django.shortcuts import render
 from django.views import defaults
 from rest_framework import exceptions, serializers
 from rest_framework.pagination import LimitOffsetPagination
@@ -350,15 +351,20 @@ class OutageMiddleware:
         return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
-        if not isinstance(
-            exception, HubError | Outage | OperationalError | InterfaceError | redis.RedisError
-        ):
-            return None
-        known = _as_problem(exception)
-        if known is None:
-            return None
-        status, code, title, detail, facts, headers = known
-        return _json(request, status, code, title, detail, headers, **facts)
+        return answer_outage(request, exception)
+
+
+def answer_outage(request: HttpRequest, exception: Exception) -> HttpResponse | None:
+    """The answer to a refusal or an outage, for a person a page where it is a page; None for the unexpected."""
+    if not isinstance(exception, HubError | Outage | OperationalError | InterfaceError | redis.RedisError):
+        return None
+    known = _as_problem(exception)
+    if known is None:
+        return None
+    status, code, title, detail, facts, headers = known
+    if status == Outage.status and _is_page(request):
+        return render(request, "503.html", {"detail": detail}, status=status, headers=headers)
+    return _json(request, status, code, title, detail, headers, **facts)
 
 
 def _json(

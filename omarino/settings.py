@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Callable
 from datetime import timedelta
 from importlib.util import find_spec
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
@@ -90,6 +91,10 @@ BEHIND_TLS_PROXY = env.flag(
     shown="false in development, else true",
     meaning="A proxy ends TLS and sets X-Forwarded-Proto: cookies become secure, HTTP is redirected, HSTS is sent",
 )
+
+
+def _origin(url: str) -> str:
+    return "{0.scheme}://{0.netloc}".format(urlsplit(url))
 
 
 def _kept_secret(name: str, length: int = 48) -> str:
@@ -304,7 +309,15 @@ KEYCLOAK_CLIENT_ID = env.text(
     "KEYCLOAK_CLIENT_ID", default="omarino-ai-hub", meaning="Audience of our tokens"
 )
 KEYCLOAK_CLIENT_SECRET = env.secret(
-    "KEYCLOAK_CLIENT_SECRET", meaning="For the sign-in to the pages by the identity provider (not used yet)"
+    "KEYCLOAK_CLIENT_SECRET",
+    meaning="Lets people sign in to the pages by Keycloak; outside development there is no other way in",
+)
+SIGN_IN_RENEWAL_SECONDS = env.integer(
+    "SIGN_IN_RENEWAL_SECONDS",
+    default=900,
+    minimum=30,
+    maximum=86_400,
+    meaning="After so long the next page asks Keycloak anew, unseen; without pages a session ends after four times that",
 )
 JWT_ALGORITHM = env.text(
     "JWT_ALGORITHM", default="RS256", choices=("RS256", "ES256"), meaning="The one signature accepted"
@@ -318,6 +331,16 @@ DEVELOPMENT_ISSUER = DEVELOPMENT and not KEYCLOAK_URL
 JWT_ISSUER = f"{KEYCLOAK_URL}/realms/{KEYCLOAK_REALM}" if KEYCLOAK_URL else "urn:omarino:development"
 JWKS_URL = f"{JWT_ISSUER}/protocol/openid-connect/certs" if KEYCLOAK_URL else ""
 JWT_LEEWAY = timedelta(seconds=10)
+SIGN_IN_BY_PROVIDER = bool(KEYCLOAK_URL and KEYCLOAK_CLIENT_SECRET)
+SIGN_IN_BY_PASSWORD = DEVELOPMENT
+CORS_ALLOWED_ORIGINS = [
+    origin.strip()
+    for origin in env.text(
+        "CORS_ALLOWED_ORIGINS",
+        meaning="Origins whose pages may call the API with a token, such as https://portal.example.org; unset, none",
+    ).split(",")
+    if origin.strip()
+]
 env.require(
     DEVELOPMENT or not DATABASE_IS_EMBEDDED,
     "DATABASE_URL must be set outside development: the embedded server is for one machine.",
@@ -387,6 +410,47 @@ EXPORT_KEEP_DAYS = env.integer(
     meaning="Days an export is kept after its end, then deleted with its file; 0: for ever",
 )
 
+RATE_LIMIT_LIGHT = env.integer(
+    "RATE_LIMIT_LIGHT",
+    default=6000,
+    maximum=10_000_000,
+    meaning="Requests a minute of one subject on light routes (reading, single predictions); 0 for no limit",
+)
+RATE_LIMIT_HEAVY = env.integer(
+    "RATE_LIMIT_HEAVY",
+    default=1200,
+    maximum=10_000_000,
+    meaning="Requests a minute of one subject on heavy routes (what makes or stores something); 0 for no limit",
+)
+RATE_LIMIT_TENANT_FACTOR = env.integer(
+    "RATE_LIMIT_TENANT_FACTOR",
+    default=5,
+    minimum=1,
+    maximum=10_000,
+    meaning="How many times as much all subjects of a tenant have together",
+)
+
+env.group("Webhooks")  # of watched assets
+
+
+def _networks(text: str) -> list[IPv4Network | IPv6Network]:
+    try:
+        return [ip_network(part.strip()) for part in text.split(",") if part.strip()]
+    except ValueError as fault:
+        env.require(False, f"WEBHOOK_PRIVATE_NETWORKS must be networks such as 10.1.0.0/16: {fault}.")
+        return []
+
+
+WEBHOOK_PRIVATE_NETWORKS = _networks(
+    env.text(
+        "WEBHOOK_PRIVATE_NETWORKS",
+        meaning="Networks of one's own that webhooks may reach, such as 10.1.0.0/16; then http:// is taken as well",
+    )
+)
+WEBHOOK_CA_BUNDLE = env.text(
+    "WEBHOOK_CA_BUNDLE", meaning="File of the authorities that receivers' certificates may come from"
+)
+
 env.group("Metrics and traces")
 
 METRICS_TOKEN = env.secret(
@@ -409,32 +473,39 @@ OTEL_EXPORTER_OTLP_ENDPOINT = env.url(
     meaning="OTLP receiver of traces, over HTTP, such as http://collector:4318; needs the extra `otel`",
 )
 OTEL_SERVICE_NAME = env.text(
-RATE_LIMIT_LIGHT = env.integer(
-    "RATE_LIMIT_LIGHT",
-    default=6000,
-    maximum=10_000_000,
-    meaning="Requests a minute of one subject on light routes (reading, single predictions); 0 for no limit",
-)
-RATE_LIMIT_HEAVY = env.integer(
-    "RATE_LIMIT_HEAVY",
-    default=1200,
-    maximum=10_000_000,
-    meaning="Requests a minute of one subject on heavy routes (what makes or stores something); 0 for no limit",
-)
-RATE_LIMIT_TENANT_FACTOR = env.integer(
-    "RATE_LIMIT_TENANT_FACTOR",
-    default=5,
-    minimum=1,
-    maximum=10_000,
-    meaning="How many times as much all subjects of a tenant have together",
-)
-
     "OTEL_SERVICE_NAME", default=SERVICE_NAME, shown="SERVICE_NAME", meaning="Our name in traces"
 )
 env.require(
     not OTEL_EXPORTER_OTLP_ENDPOINT or tracing_is_installed(),
     "OTEL_EXPORTER_OTLP_ENDPOINT is set, but the extra otel is not installed: install requirements/otel.txt, or "
     "build the image with --build-arg REQUIREMENTS=otel.txt, or leave the variable out.",
+)
+
+env.group("Retention")
+
+RETENTION = env.flag(
+    "RETENTION",
+    default=False,
+    meaning="Delete what is older than the days below; off, everything is kept",
+)
+RETENTION_READINGS_DAYS = env.integer(
+    "RETENTION_READINGS_DAYS",
+    default=7,
+    minimum=3,
+    maximum=36_500,
+    meaning="Readings; 8 hold every feature, 366 what forecasts learn from",
+)
+RETENTION_FEATURES_DAYS = env.integer(
+    "RETENTION_FEATURES_DAYS", default=90, minimum=3, maximum=36_500, meaning="Rows of ai_features"
+)
+RETENTION_WEATHER_DAYS = env.integer(
+    "RETENTION_WEATHER_DAYS", default=365, minimum=3, maximum=36_500, meaning="Weather"
+)
+RETENTION_HOURLY_DAYS = env.integer(
+    "RETENTION_HOURLY_DAYS", default=365, minimum=3, maximum=36_500, meaning="Hours of hourly_features"
+)
+RETENTION_DAILY_DAYS = env.integer(
+    "RETENTION_DAILY_DAYS", default=730, minimum=3, maximum=36_500, meaning="Days of daily_features"
 )
 
 if env.problems:
@@ -457,6 +528,7 @@ INSTALLED_APPS = [
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
     "django.contrib.postgres",
+    "corsheaders",
     "csp",
     "rest_framework",
     "drf_spectacular",
@@ -468,6 +540,8 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
+    *(["corsheaders.middleware.CorsMiddleware"] if CORS_ALLOWED_ORIGINS else []),
+    "omarino.limits.RateLimitHeaders",
     "omarino.api.EdgeMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -475,6 +549,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "omarino.asking.AskingMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "omarino.login.Renewal",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "omarino.api.OutageMiddleware",
 ]
@@ -492,8 +567,6 @@ TEMPLATES = [
                 "django.contrib.messages.context_processors.messages",
             ]
         },
-    *(["corsheaders.middleware.CorsMiddleware"] if CORS_ALLOWED_ORIGINS else []),
-    "omarino.limits.RateLimitHeaders",
     }
 ]
 AUTH_USER_MODEL = "omarino.User"
@@ -501,7 +574,12 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
+AUTHENTICATION_BACKENDS = [
+    "omarino.login.IdentityProvider",
+    *(["django.contrib.auth.backends.ModelBackend"] if SIGN_IN_BY_PASSWORD else []),
+]
 LOGIN_URL = "admin:login"
+LOGIN_REDIRECT_URL = "admin:index"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 LANGUAGE_CODE = "en-gb"
 TIME_ZONE = "UTC"
@@ -511,6 +589,23 @@ STATICFILES_DIRS = [BASE_DIR / "templates" / "static"]
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2_621_440  # of forms; the API's own limits stand beside its views
 TEST_RUNNER = "django.test.runner.DiscoverRunner"
 
+# Signing in by Keycloak, see omarino/login.py; the names are mozilla-django-oidc's
+
+OIDC_RP_CLIENT_ID = KEYCLOAK_CLIENT_ID
+OIDC_RP_CLIENT_SECRET = KEYCLOAK_CLIENT_SECRET
+OIDC_RP_SIGN_ALGO = JWT_ALGORITHM
+OIDC_RP_SCOPES = "openid profile"
+OIDC_OP_AUTHORIZATION_ENDPOINT = f"{JWT_ISSUER}/protocol/openid-connect/auth"
+OIDC_OP_TOKEN_ENDPOINT = f"{JWT_ISSUER}/protocol/openid-connect/token"
+OIDC_OP_USER_ENDPOINT = f"{JWT_ISSUER}/protocol/openid-connect/userinfo"  # asked for by name, never called
+OIDC_OP_LOGOUT_ENDPOINT = f"{JWT_ISSUER}/protocol/openid-connect/logout"
+OIDC_OP_LOGOUT_URL_METHOD = "omarino.login.end_session_url"
+OIDC_OP_JWKS_ENDPOINT = JWKS_URL
+OIDC_USE_PKCE = True
+OIDC_TIMEOUT = 5
+OIDC_STORE_ID_TOKEN = True  # the provider wants it when somebody signs out
+OIDC_RENEW_ID_TOKEN_EXPIRY_SECONDS = SIGN_IN_RENEWAL_SECONDS
+SESSION_COOKIE_AGE = 43_200  # of who signed in by a password
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = BEHIND_TLS_PROXY
@@ -533,11 +628,21 @@ CONTENT_SECURITY_POLICY = {
         "img-src": [SELF, "data:"],
         "font-src": [SELF],
         "connect-src": [SELF],
-        "form-action": [SELF],
+        # browsers hold this against where a form's answer sends them too: signing out, and being asked anew
+        "form-action": [SELF, *([_origin(KEYCLOAK_URL)] if KEYCLOAK_URL else [])],
         "base-uri": [NONE],
         "frame-ancestors": [NONE],
     }
 }
+
+CORS_URLS_REGEX = r"^/(ai/|openapi\.json$)"
+CORS_ALLOW_CREDENTIALS = False  # a token, never the cookie of the pages
+CORS_ALLOW_HEADERS = ["accept", "authorization", "content-type", "x-request-id", "x-tenant-id", "traceparent"]
+CORS_EXPOSE_HEADERS = [
+    *("Retry-After", "X-Request-ID", "Content-Disposition"),
+    *("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset", "RateLimit-Policy"),
+]
+CORS_PREFLIGHT_MAX_AGE = 600
 
 # The API
 
@@ -547,6 +652,7 @@ REST_FRAMEWORK = {
         "omarino.authentication.SignedInAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["omarino.permissions.Closed"],
+    "DEFAULT_THROTTLE_CLASSES": ["omarino.limits.RateLimit"],
     "DEFAULT_PARSER_CLASSES": ["omarino.api.StrictJSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["omarino.api.JSONRenderer", "omarino.api.BrowsableRenderer"],
     "DEFAULT_PAGINATION_CLASS": "omarino.api.Pagination",
@@ -595,6 +701,13 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "sweep-jobs": {"task": "omarino.sweep_jobs", "schedule": 15.0, "options": {"expires": 15.0}},
     "anchor-audit": {"task": "omarino.anchor_audit", "schedule": 300.0, "options": {"expires": 300.0}},
     "sweep-exports": {"task": "features.sweep_exports", "schedule": 900.0, "options": {"expires": 900.0}},
+    "refresh-feature-views": {
+        "task": "features.refresh_views",
+        "schedule": 900.0,
+        "options": {"expires": 900.0},
+    },
+    "store-features": {"task": "features.store_features", "schedule": 3600.0, "options": {"expires": 3600.0}},
+    "expire-readings": {"task": "features.expire", "schedule": 3600.0, "options": {"expires": 3600.0}},
 }
 
 # Logs: one JSON object a line, ours and the libraries'
@@ -604,7 +717,6 @@ logs.keep_secret(
         *(SECRET_KEY, DEVELOPMENT_ADMIN_PASSWORD, METRICS_TOKEN, KEYCLOAK_CLIENT_SECRET),
         *(DATABASES["default"]["PASSWORD"], _redis_password, urlsplit(CELERY_BROKER_URL).password or ""),
         *(_s3_secret, _aws_secret),
-    "DEFAULT_THROTTLE_CLASSES": ["omarino.limits.RateLimit"],
     ]
 )
 structlog.configure(

@@ -6,6 +6,7 @@ from django.contrib import admin
 from django.urls import include, path
 from drf_spectacular.views import SpectacularJSONAPIView, SpectacularRedocView, SpectacularSwaggerSplitView
 
+from omarino import login
 from omarino.health import DetailedHealthView, HealthView
 from omarino.scraping import MetricsView
 
@@ -27,6 +28,10 @@ urlpatterns = [
     path("openapi.json", SpectacularJSONAPIView.as_view(), name="openapi"),
     path("docs", SpectacularSwaggerSplitView.as_view(url_name="openapi"), name="docs"),
     path("redoc", redoc, name="redoc"),
+    path("admin/login/", login.sign_in_page),  # these two in place of the admin's own
+    path("admin/logout/", login.LeaveView.as_view(), name="oidc_logout"),
+    path("admin/oidc/authenticate/", login.BeginView.as_view(), name="oidc_authentication_init"),
+    path("admin/oidc/callback/", login.ReturnView.as_view(), name="oidc_authentication_callback"),
     path("admin/", admin.site.urls),
     path("ai/features/", include("features.urls")),
     path("ai/models/", include("registry.urls")),

@@ -32,7 +32,9 @@ SCRIPT = textwrap.dedent(
     for method, path, body, sign in json.load(sys.stdin):
         client = Client(raise_request_exception=False)
         headers = {"Authorization": f"Bearer {token}"} if sign == "token" else {}
-        if sign == "cookie":
+        if sign.endswith("browser"):
+            headers["Accept"] = "text/html"
+        if sign.startswith("cookie"):
             client.cookies["sessionid"] = "a" * 32
         began = time.monotonic()
         answer = client.generic(method, path, body, "application/json", headers=headers)
@@ -63,7 +65,13 @@ def answers(
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", SCRIPT],
         input=json.dumps(requests),
-        env={**kept, "DATA_DIR": str(data_dir), "ALLOWED_HOSTS": "testserver", **variables},
+        env={
+            **kept,
+            "DATA_DIR": str(data_dir),
+            "STATIC_ROOT": str(settings.STATIC_ROOT),
+            "ALLOWED_HOSTS": "testserver",
+            **variables,
+        },
         cwd=settings.BASE_DIR,
         capture_output=True,
         text=True,
@@ -130,12 +138,26 @@ def test_who_brings_no_token_is_told_so_all_the_same(found: list[dict[str, Any]]
 def test_what_needs_the_database_answers_503_soon(found: list[dict[str, Any]], number: int) -> None:
     answer = found[number]
 
-    assert (answer["status"], answer["type"]) == (503, "application/problem+json"), answer
-    assert json.loads(answer["body"])["code"] == "database_unavailable"
+    assert answer["status"] == 503, answer
+    if number == 3:
+        assert answer["type"] == "application/problem+json"
+        assert json.loads(answer["body"])["code"] == "database_unavailable"
+    else:
+        assert answer["type"].startswith("text/html")
+        assert "We will be back in a moment" in answer["body"]
     assert int(answer["retry_after"]) > 0
     assert answer["took_s"] < 3.5
     assert "secret-word" not in answer["body"]
     assert "127.0.0.1" not in answer["body"]
+
+
+def test_a_page_answers_503_where_people_sign_in_by_a_provider(tmp_path: Path) -> None:
+    """The middleware that renews a sign-in looks for the session before any view is asked."""
+    keycloak = {"KEYCLOAK_URL": "http://127.0.0.1:9", "KEYCLOAK_CLIENT_SECRET": "secret-word"}
+
+    (answer,) = answers(tmp_path, {**out(CLOSED), **keycloak}, ("GET", "/admin/", "", "cookie of a browser"))
+
+    assert (answer["status"], "We will be back in a moment" in answer["body"]) == (503, True), answer
 
 
 def test_detailed_health_names_what_is_out_and_does_not_hang(found: list[dict[str, Any]]) -> None:

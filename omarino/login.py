@@ -1,0 +1,230 @@
+"""Signing in to the pages by the identity provider: OpenID Connect with PKCE, state and nonce, by mozilla-django-oidc.
+
+Who somebody is, of which tenant and in which roles, is read from the access token by the very function that reads it
+for the API. People are known by `sub`, never by name or address.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from typing import Any
+from urllib.parse import urlencode
+
+import requests
+import structlog
+from django.conf import settings
+from django.contrib import admin, messages
+from django.contrib.auth.models import Group
+from django.core.exceptions import SuspiciousOperation
+from django.db import InterfaceError, OperationalError, transaction
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
+from django.http.response import HttpResponseBase
+from django.urls import reverse
+from django.utils.decorators import method_decorator
+from django.views.decorators.cache import never_cache
+from mozilla_django_oidc.auth import OIDCAuthenticationBackend
+from mozilla_django_oidc.middleware import SessionRefresh
+from mozilla_django_oidc.views import (
+    OIDCAuthenticationCallbackView,
+    OIDCAuthenticationRequestView,
+    OIDCLogoutView,
+)
+from rest_framework.exceptions import AuthenticationFailed
+
+from omarino.api import answer_outage
+from omarino.authentication import Principal, audiences, principal_of, verified
+from omarino.errors import IdentityUnavailable
+from omarino.models import User
+from omarino.permissions import ROLES
+
+KEPT_FOR_RENEWALS = 4  # a session ends by itself after so many times without a page
+BEGUN_FOR_S = 600  # a sign-in that nobody finished
+log = structlog.get_logger(__name__)
+
+
+class SignInRefused(Exception):
+    """The provider knows this person, and we do not let them in. Its text is shown to them."""
+
+
+class IdentityProvider(OIDCAuthenticationBackend):  # type: ignore[misc]
+    """From the provider's code to a person."""
+
+    def authenticate(
+        self, request: HttpRequest | None, nonce: str | None = None, code_verifier: str | None = None
+    ) -> User | None:
+        if not (settings.SIGN_IN_BY_PROVIDER and request and nonce and code_verifier):
+            return None
+        found: User | None = super().authenticate(request, nonce=nonce, code_verifier=code_verifier)
+        return found
+
+    def get_token(self, payload: dict[str, Any]) -> dict[str, Any]:
+        told = super().get_token(payload)
+        if not isinstance(told, dict) or not all(
+            isinstance(told.get(name), str) for name in ("id_token", "access_token")
+        ):
+            raise SignInRefused("The identity provider sent no tokens. Tell your administrator.")
+        return told
+
+    def verify_token(self, token: str, **kwargs: Any) -> dict[str, Any]:
+        """The claims of an ID token that was made for us, for this very sign-in (OpenID Connect Core, 3.1.3.7)."""
+        _, claims = verified(token)
+        named, nonce = audiences(claims), claims.get("nonce")
+        if settings.OIDC_RP_CLIENT_ID not in named or claims.get("typ", "ID") != "ID":
+            raise AuthenticationFailed("The ID token is not meant for this service.")
+        if claims.get("azp", settings.OIDC_RP_CLIENT_ID) != settings.OIDC_RP_CLIENT_ID or (
+            len(named) > 1 and "azp" not in claims
+        ):
+            raise AuthenticationFailed("The ID token was made for another client.")
+        if not isinstance(nonce, str) or not hmac.compare_digest(nonce.encode(), kwargs["nonce"].encode()):
+            raise AuthenticationFailed("The ID token belongs to another sign-in.")
+        return claims
+
+    def get_or_create_user(self, access_token: str, id_token: str, payload: dict[str, Any]) -> User:
+        principal = principal_of(access_token)
+        if principal.subject != payload["sub"]:
+            raise AuthenticationFailed("The two tokens are of different people.")
+        return admitted(principal)
+
+    def get_user(self, user_id: Any) -> User | None:
+        """Who was deactivated meanwhile is out, as with Django's own backend."""
+        found: User | None = super(OIDCAuthenticationBackend, self).get_user(user_id)
+        return found
+
+
+def admitted(principal: Principal) -> User:
+    """The person of this principal, made at the first sign-in, with the tenant and the roles of the token; or
+    SignInRefused."""
+    person = _kept(principal)
+    if not person.is_active:
+        raise SignInRefused("Your account here was deactivated. Ask an administrator.")
+    if not person.is_staff:
+        raise SignInRefused(
+            "Your account has none of the roles of this service. Ask an administrator for one."
+        )
+    return person
+
+
+@transaction.atomic
+def _kept(principal: Principal) -> User:
+    person, is_new = User.objects.select_for_update().get_or_create(
+        subject=principal.subject,
+        defaults={"username": _free_username(principal), "tenant_id": principal.tenant_id},
+    )
+    if is_new:
+        person.set_unusable_password()
+    person.tenant_id = principal.tenant_id
+    person.is_staff = bool(principal.roles) or person.is_superuser
+    person.save(update_fields=["tenant_id", "is_staff", "password"])
+    person.groups.remove(*person.groups.filter(name__in=ROLES - principal.roles))
+    person.groups.add(*(Group.objects.get_or_create(name=role)[0] for role in sorted(principal.roles)))
+    return person
+
+
+def _free_username(principal: Principal) -> str:
+    """The provider's name for a person, unless somebody else goes by it here."""
+    name = principal.username[:150]
+    if not User.objects.filter(username=name).exists():
+        return name
+    return f"{name[:133]}-{hashlib.blake2b(principal.subject.encode(), digest_size=8).hexdigest()}"
+
+
+# The pages
+
+
+@never_cache
+def sign_in_page(request: HttpRequest) -> HttpResponseBase:
+    """The provider's button; the form for a password in development only."""
+    if request.method == "POST" and not settings.SIGN_IN_BY_PASSWORD:
+        return HttpResponseNotAllowed(["GET"])
+    ways = {"by_provider": settings.SIGN_IN_BY_PROVIDER, "by_password": settings.SIGN_IN_BY_PASSWORD}
+    return admin.site.login(request, extra_context=ways)
+
+
+@method_decorator(never_cache, name="dispatch")
+class BeginView(OIDCAuthenticationRequestView):  # type: ignore[misc]
+    """To the provider."""
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        if not settings.SIGN_IN_BY_PROVIDER:
+            return HttpResponseRedirect(reverse("admin:login"))
+        answer: HttpResponse = super().get(request)
+        if not request.user.is_authenticated:
+            request.session.set_expiry(BEGUN_FOR_S)
+        return answer
+
+
+@method_decorator(never_cache, name="dispatch")
+class ReturnView(OIDCAuthenticationCallbackView):  # type: ignore[misc]
+    """Back from the provider."""
+
+    def get(self, request: HttpRequest) -> HttpResponse:
+        if not settings.SIGN_IN_BY_PROVIDER:
+            return HttpResponseRedirect(reverse("admin:login"))
+        if request.GET.get("state") not in request.session.get("oidc_states", {}):
+            return self._back(request, "This sign-in was not begun here, or is used up. Please begin again.")
+        self.asked_for = request.session.get("oidc_login_next")
+        try:
+            answer: HttpResponse = super().get(request)
+        except SignInRefused as refusal:
+            return self._back(request, str(refusal))
+        except AuthenticationFailed as refusal:
+            log.warning("sign_in_refused", reason=str(refusal.detail))
+            return self._back(request, f"You cannot be signed in. {refusal.detail}")
+        except (requests.RequestException, IdentityUnavailable, SuspiciousOperation) as fault:
+            log.error("sign_in_failed", error=type(fault).__name__)
+            return self._back(
+                request, "The identity provider does not answer as it should. Try again shortly."
+            )
+        return answer
+
+    def login_success(self) -> HttpResponse:
+        answer: HttpResponse = super().login_success()
+        self.request.session.set_expiry(settings.OIDC_RENEW_ID_TOKEN_EXPIRY_SECONDS * KEPT_FOR_RENEWALS)
+        return answer
+
+    def login_failure(self) -> HttpResponse:
+        return self._back(self.request, "Please sign in again.")
+
+    def _back(self, request: HttpRequest, said: str) -> HttpResponse:
+        messages.error(request, said)
+        following = {"next": asked} if (asked := getattr(self, "asked_for", None)) else {}
+        return HttpResponseRedirect(f"{reverse('admin:login')}{'?' * bool(following)}{urlencode(following)}")
+
+
+class LeaveView(OIDCLogoutView):  # type: ignore[misc]
+    """Out here, and at the provider."""
+
+
+def end_session_url(request: HttpRequest) -> str:
+    """Where the browser goes after signing out: to the provider, which ends its own session and sends it back."""
+    page = request.build_absolute_uri(reverse("admin:login"))
+    hint = request.session.get("oidc_id_token")
+    if not (settings.SIGN_IN_BY_PROVIDER and hint):
+        return page
+    told = {
+        "id_token_hint": hint,
+        "client_id": settings.OIDC_RP_CLIENT_ID,
+        "post_logout_redirect_uri": page,
+    }
+    return f"{settings.OIDC_OP_LOGOUT_ENDPOINT}?{urlencode(told)}"
+
+
+class Renewal(SessionRefresh):  # type: ignore[misc]
+    """Asks the provider anew, unseen (`prompt=none`), when a page is opened some minutes after it last was asked: so
+    that a role or an account taken away there is gone here. Pages only; a session without pages ends by itself."""
+
+    def is_refreshable_url(self, request: HttpRequest) -> bool:
+        return (
+            settings.SIGN_IN_BY_PROVIDER
+            and settings.SESSION_COOKIE_NAME in request.COOKIES
+            and "text/html" in request.headers.get("Accept", "")
+            and super().is_refreshable_url(request)
+        )
+
+    def process_request(self, request: HttpRequest) -> HttpResponseBase | None:
+        try:
+            answer: HttpResponseBase | None = super().process_request(request)
+        except (OperationalError, InterfaceError) as fault:  # before any view: nobody else would catch it
+            return answer_outage(request, fault)
+        return answer
