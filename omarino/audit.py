@@ -59,19 +59,13 @@ def refused(request: HttpRequest, *, status: int, code: str) -> None:
     Whoever is not known has no tenant to keep it under; the log has those. A database that is away must not turn a
     refusal into an outage, so it is logged instead.
     """
-    caller = getattr(request, "principal", None) or getattr(request, "user", None)
-    tenant_id = getattr(caller, "tenant_id", None)
-    if tenant_id is None:
-        return
     try:
-        _keep(
-            tenant_id,
-            Outcome.REFUSED,
-            str(request.method).lower(),
-            "address",
-            request.path,
-            facts={"status": status, "code": code},
-        )
+        caller = getattr(request, "principal", None) or getattr(request, "user", None)
+        tenant_id = getattr(caller, "tenant_id", None)
+        if tenant_id is None:
+            return
+        facts = {"status": status, "code": code}
+        _keep(tenant_id, Outcome.REFUSED, str(request.method).lower(), "address", request.path, facts=facts)
     except DatabaseError as fault:
         log.error("refusal_not_recorded", code=code, reason=type(fault).__name__)
 

@@ -9,12 +9,24 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.db import connections
 
+from omarino import row_security
+
 
 @register(Tags.security, deploy=True)
 def hosts_are_named(**_: Any) -> list[CheckMessage]:
     if "*" in settings.ALLOWED_HOSTS:
         return [Warning("ALLOWED_HOSTS answers to every name.", id="omarino.W001")]
     return []
+
+
+@register(Tags.database)
+def tables_have_row_security(databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
+    found: list[CheckMessage] = []
+    for alias in databases or []:
+        if bare := row_security.unwalled(connections[alias]):
+            message = f"Row-level security is missing on {', '.join(bare)}."
+            found.append(Error(message, hint="Run manage.py migrate, which builds it.", id="omarino.E003"))
+    return found
 
 
 @register(Tags.database)

@@ -1,0 +1,110 @@
+"""Who was kept from something is known; who is not known has no tenant to keep it under."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.test import Client
+from rest_framework.test import APIClient
+
+from omarino.audit_models import AuditRecord, Outcome
+from omarino.authentication import Principal
+from omarino.models import User
+from omarino.permissions import AI_USER
+from tests.conftest import ClientOf
+from tests.factories import make_version
+
+
+def refusals(tenant_id: str) -> list[Any]:
+    return list(
+        AuditRecord.objects.for_tenant(tenant_id)
+        .filter(outcome=Outcome.REFUSED)
+        .values_list("subject", "username", "verb", "object_id", "facts", "request_id")
+    )
+
+
+def test_a_missing_role_is_kept(client_of: ClientOf, bob: Principal) -> None:
+    client = client_of(bob, roles=frozenset({AI_USER}))
+
+    answer = client.put(
+        "/ai/models/alpha:site-load/gates",
+        {"required_metrics": ["mae"]},
+        headers={"X-Request-ID": "ticket-7"},
+    )
+
+    assert answer.status_code == 403
+    facts = {"status": 403, "code": "permission_denied"}
+    assert refusals("alpha") == [("bob", "bob", "put", "/ai/models/alpha:site-load/gates", facts, "ticket-7")]
+
+
+@pytest.mark.parametrize(
+    ("address", "headers"),
+    [("/ai/forecasts?tenant_id=alpha", {}), ("/ai/forecasts", {"X-Tenant-ID": "alpha"})],
+)
+def test_another_tenant_named_is_kept_for_the_tenant_of_the_token(
+    client_of: ClientOf, charlie: Principal, address: str, headers: dict[str, str]
+) -> None:
+    assert client_of(charlie).get(address, headers=headers).status_code == 403
+
+    ((subject, _, verb, path, facts, request_id),) = refusals("gamma")
+    assert (subject, verb, path, facts["code"]) == ("charlie", "get", "/ai/forecasts", "tenant_mismatch")
+    assert request_id
+    assert refusals("alpha") == []
+
+
+def test_another_tenant_named_in_a_body_is_kept(client_of: ClientOf, charlie: Principal) -> None:
+    body = {
+        "tenant_id": "alpha",
+        "asset_id": "a",
+        "readings": [{"timestamp": "2025-01-01T00:00:00Z", "value": 1}],
+    }
+
+    assert client_of(charlie).post("/ai/features/readings", body).status_code == 403
+    assert len(refusals("gamma")) == 1
+
+
+def test_an_id_of_another_tenant_looks_absent_and_is_kept(
+    client_of: ClientOf, alice: Principal, charlie: Principal
+) -> None:
+    make_version(alice)
+
+    there = client_of(charlie).get("/ai/models/alpha:site-load:v1.0.0")
+    not_there = client_of(charlie).get("/ai/models/alpha:no-such-thing:v1.0.0")
+
+    assert there.status_code == not_there.status_code == 404
+    assert there.json()["detail"] == not_there.json()["detail"]
+    assert [path for _, _, _, path, _, _ in refusals("gamma")] == [
+        "/ai/models/alpha:no-such-thing:v1.0.0",
+        "/ai/models/alpha:site-load:v1.0.0",
+    ]
+
+
+def test_what_is_absent_and_nobodys_is_no_refusal(client_of: ClientOf, alice: Principal) -> None:
+    assert client_of(alice).get("/ai/models/alpha:no-such-thing:v1.0.0").status_code == 404
+    assert client_of(alice).get("/ai/features/assets/no-such-thing").status_code == 404
+    assert refusals("alpha") == []
+
+
+@pytest.mark.parametrize("token", ["", "Bearer ", "Bearer x.y.z", "Basic YTpi"])
+def test_whoever_is_not_known_fills_no_audit(db: None, token: str) -> None:
+    client = APIClient(raise_request_exception=False)
+    client.credentials(HTTP_AUTHORIZATION=token)
+
+    assert client.get("/ai/forecasts", headers={"X-Tenant-ID": "alpha"}).status_code == 401
+    assert not AuditRecord.objects.filter(outcome=Outcome.REFUSED).exists()
+
+
+def test_a_page_refused_and_a_sign_in_are_kept(db: None) -> None:
+    person = User.objects.create_user("dora", password="a long password", tenant_id="delta", is_staff=True)
+    client = Client()
+    client.force_login(person)
+
+    assert client.get("/admin/omarino/user/").status_code == 403
+    ((subject, username, verb, path, _, _),) = refusals("delta")
+    assert (subject, username, verb, path) == (f"user:{person.pk}", "dora", "get", "/admin/omarino/user/")
+    client.logout()
+    client.post("/admin/login/", {"username": "dora", "password": "a long password"})
+    signed_in = AuditRecord.objects.for_tenant("delta").filter(verb="signed_in").first()
+    assert signed_in is not None
+    assert signed_in.username == "dora"
