@@ -16,7 +16,6 @@ from functools import partial
 from typing import Any, ClassVar, Self, TypeVar
 
 import structlog
-from celery import current_app
 from django.apps import apps
 from django.db import Error as DatabaseFault
 from django.db import connection, models, transaction
@@ -207,9 +206,12 @@ class Job(TenantOwned):
         transaction.on_commit(partial(contextvars.copy_context().run, self._wake))
 
     def _wake(self) -> None:
+        # Here, as it loads this module; and not `current_app`, which is ours in the main thread only.
+        from omarino.celery import app
+
         try:
             # Once: the sweep asks again, and a person may be waiting for the answer to a request.
-            current_app.send_task(self.task, args=[str(self.pk)], retry=False)
+            app.send_task(self.task, args=[str(self.pk)], retry=False)
         except (BrokerError, RedisError, OSError) as fault:
             log.warning("job_not_queued", task=self.task, job_id=str(self.pk), reason=type(fault).__name__)
 
