@@ -48,6 +48,10 @@ def make_objects(connection: BaseDatabaseWrapper) -> None:
             run_file(connection, name)
 
 
+def are_there(connection: BaseDatabaseWrapper) -> bool:
+    return all(_kind(connection, name) is not None for name in (*AGGREGATES, *MATERIALIZED))
+
+
 def drop_objects(connection: BaseDatabaseWrapper) -> None:
     with connection.cursor() as cursor:
         for name in MATERIALIZED:

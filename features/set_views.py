@@ -54,6 +54,7 @@ class FeatureSetsView(PermissionsByVerb, APIView):
     """The feature sets, built in and of the tenant, and every feature that can be asked for by name."""
 
     permission_classes = [MayRead]
+    throttle_scope = "light"
     verb_permissions = {"post": [MayDefineFeatures]}
 
     @extend_schema(responses=FeatureSetsSerializer, tags=TAGS, operation_id="list_feature_sets")
@@ -98,6 +99,7 @@ class FeatureSetView(PermissionsByVerb, APIView):
     """One set, by its name."""
 
     permission_classes = [MayRead]
+    throttle_scope = "light"
     verb_permissions = {"delete": [MayDefineFeatures]}
 
     @extend_schema(
