@@ -70,11 +70,9 @@ def refused(request: HttpRequest, *, status: int, code: str) -> None:
         log.error("refusal_not_recorded", code=code, reason=type(fault).__name__)
 
 
-def digest(row: models.Model) -> str:
-    """sha256 of a row's columns, by name, as JSON."""
-    columns: Mapping[str, Any] = {
-        field.attname: getattr(row, field.attname) for field in row._meta.concrete_fields
-    }
+def digest(row: models.Model, **was: Any) -> str:
+    """sha256 of a row's columns, by name, as JSON; `was`: columns that had another value then."""
+    columns = {field.attname: getattr(row, field.attname) for field in row._meta.concrete_fields} | was
     told = json.dumps(columns, cls=_Encoder, sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(told.encode()).hexdigest()
 
