@@ -23,7 +23,7 @@ from anomalies.severity import severity_of, threshold
 from anomalies.wording import sentence
 from features import history
 from features.models import Asset
-from omarino import metrics
+from omarino import audit, metrics
 from omarino.errors import NotFound
 from omarino.series import Points
 
@@ -126,6 +126,7 @@ def give_feedback(
             "score": anomaly["anomaly_score"],
         },
     )
+    audit.record(tenant_id, "judged", "detection", detection.pk, after=verdict, point=name, is_true=is_true)
     verdicts = Feedback.objects.for_tenant(tenant_id).on_the_like_of(detection)
     judged = list(verdicts.values_list("score", "is_true")[:JUDGED])
     suggested = suggested_sensitivity(

@@ -18,6 +18,7 @@ from features.models import Asset, Reading, Weather
 from features.parse import Notation, reading_batches, weather_batches
 from features.readings_file import Table, open_table
 from features.timestamps import Clock
+from omarino import audit
 from omarino.errors import NotFound
 
 Kind = Literal["readings", "weather"]
@@ -82,10 +83,12 @@ def edit_asset(*, tenant_id: str, asset_id: str, changes: Mapping[str, Any]) -> 
         asset = Asset.objects.for_tenant(tenant_id).lock(asset_id).first()
         if asset is None:
             raise NotFound
+        was = audit.digest(asset)
         for name, value in changes.items():
             setattr(asset, name, value)
         asset.refuse_if_invalid()
         asset.save(update_fields=list(changes))
+        audit.record(tenant_id, "changed", "asset", asset_id, before=was, after=asset, fields=sorted(changes))
     return asset
 
 
@@ -97,6 +100,7 @@ def remove_asset(*, tenant_id: str, asset_id: str) -> None:
             raise NotFound
         for rows in (Reading.objects, Weather.objects):
             rows.for_tenant(tenant_id).filter(asset_id=asset_id).delete()
+        audit.record(tenant_id, "removed", "asset", asset_id, before=audit.digest(asset))
         asset.delete()
 
 

@@ -30,6 +30,7 @@ from features.errors import (
     UnknownAssets,
 )
 from features.models import Asset, FeatureExport
+from omarino import audit
 from omarino.jobs import JobTaken
 
 MOST_WAITING = 100  # of a tenant
@@ -99,6 +100,7 @@ def request_export(
     try:
         with transaction.atomic():
             export.save(force_insert=True)
+            audit.record(tenant_id, "requested", "export", export.pk, after=export.request_digest)
             if enqueue:
                 export.enqueue()
     except IntegrityError:  # the same request, at the same moment

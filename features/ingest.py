@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from features.batches import Ints, Outcome, ReadingBatch, Rejections, WeatherBatch
 from features.errors import AssetInvalid, UnitMismatch
 from features.models import WEATHER_COLUMNS, Asset, Kind
+from omarino import audit
 
 CHUNK_BYTES = 1 << 20  # what libpq is given at once
 MAX_CODES = 32_767  # metrics and qualities of one import, numbered in an int2
@@ -302,6 +303,9 @@ def _settle(
             changed.append("data_version")
         if changed:
             asset.save(update_fields=changed)
+        if updated or accepted:
+            kind = table.removeprefix("incoming_")
+            audit.record(asset.tenant_id, "stored", kind, asset.asset_id, accepted=accepted, updated=updated)
     return Outcome(
         accepted=accepted,
         updated=updated,

@@ -11,6 +11,7 @@ from django.utils import timezone
 from features.catalog import FEATURE_SETS, features_named
 from features.errors import FeatureSetNameTaken, TooManyFeatureSets
 from features.models import TenantFeatureSet
+from omarino import audit
 from omarino.errors import NotFound
 
 MOST_SETS = 200  # of a tenant
@@ -37,31 +38,35 @@ def define_set(
         own = TenantFeatureSet.objects.for_tenant(tenant_id)
         newest = own.newest().filter(name=name).first()
         if newest is not None and newest.features == wanted:
+            was = audit.digest(newest)
             newest.description, newest.stored = description, stored
             newest.save(update_fields=["description", "stored"])
+            if audit.digest(newest) != was:
+                audit.record(tenant_id, "changed", "feature set", newest, before=was, after=newest)
             return newest, False
         if newest is None and own.newest().count() >= MOST_SETS:
             raise TooManyFeatureSets(limit=MOST_SETS)
         last = own.filter(name=name).aggregate(last=Max("version"))["last"] or 0
-        return (
-            TenantFeatureSet.objects.create(
-                tenant_id=tenant_id,
-                name=name,
-                version=last + 1,  # also after a removal: a model may name the versions before it
-                features=wanted,
-                description=description,
-                stored=stored,
-                made_by=made_by,
-            ),
-            True,
+        made = TenantFeatureSet.objects.create(
+            tenant_id=tenant_id,
+            name=name,
+            version=last + 1,  # also after a removal: a model may name the versions before it
+            features=wanted,
+            description=description,
+            stored=stored,
+            made_by=made_by,
         )
+        audit.record(tenant_id, "defined", "feature set", made, after=made)
+        return made, True
 
 
+@transaction.atomic
 def remove_set(*, tenant_id: str, name: str) -> None:
     """The name is free again; what was trained with a version of it still finds that version."""
     own = TenantFeatureSet.objects.for_tenant(tenant_id)
     if not own.filter(name=name, removed_at=None).update(removed_at=timezone.now()):
         raise NotFound
+    audit.record(tenant_id, "removed", "feature set", name)
 
 
 def _alone(tenant_id: str) -> None:

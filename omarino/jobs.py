@@ -24,7 +24,7 @@ from django.db.models.functions import Coalesce, Now
 from kombu.exceptions import OperationalError as BrokerError
 from redis.exceptions import RedisError
 
-from omarino import metrics
+from omarino import audit, metrics
 from omarino.errors import HubError
 from omarino.tenancy import TenantOwned, TenantQuerySet
 
@@ -101,6 +101,7 @@ class JobQuerySet(TenantQuerySet[JobT]):
         )
         return Exists(leased.exclude(pk=OuterRef("pk")))
 
+    @transaction.atomic
     def cancel(self, pk: Any) -> JobT:
         """Raises JobNotCancellable, and DoesNotExist."""
         changed = self.filter(pk=pk, status__in=(JobStatus.PENDING, JobStatus.PROCESSING)).update(
@@ -110,10 +111,12 @@ class JobQuerySet(TenantQuerySet[JobT]):
         if job.status != JobStatus.CANCELLED:
             raise JobNotCancellable(state=job.status)
         if changed:
+            audit.record(job.tenant_id, "cancelled", job._meta.verbose_name or "", pk)
             job._over(JobStatus.CANCELLED)
             job._wake_next()
         return job
 
+    @transaction.atomic
     def retry(self, pk: Any) -> JobT:
         """Put a failed or cancelled work back in the queue. Raises JobNotRetryable, and DoesNotExist."""
         changed = self.filter(pk=pk, status__in=(JobStatus.FAILED, JobStatus.CANCELLED)).update(
@@ -129,6 +132,7 @@ class JobQuerySet(TenantQuerySet[JobT]):
         job = self.get(pk=pk)
         if not changed:
             raise JobNotRetryable(state=job.status)
+        audit.record(job.tenant_id, "retried", job._meta.verbose_name or "", pk)
         job.enqueue()
         return job
 

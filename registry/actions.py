@@ -11,6 +11,7 @@ import structlog
 from django.conf import settings
 from django.db import IntegrityError, transaction
 
+from omarino import audit
 from omarino.authentication import Principal
 from omarino.errors import NotFound, NotYours
 from registry import artifacts
@@ -154,6 +155,7 @@ def attach_artifact(*, tenant_id: str, reference: Reference | None, upload: Uplo
                 setattr(row, name, value)
             row.save(update_fields=list(changes))
             artifacts.store(row, upload)
+            audit.record(tenant_id, "attached", "model version", row, after=row, sha256=row.sha256)
     except BaseException:  # no file without its row
         if row.sha256:
             with suppress(StorageUnavailable):
@@ -183,22 +185,28 @@ def promote_version(
         return row, _move(row, target, by=by, reason=reason)
 
 
+@transaction.atomic
 def approve_version(
     *, tenant_id: str, reference: Reference | None, by: Principal, reason: str = ""
 ) -> ModelVersion:
     """Say that a version may go to production; saying it twice is saying it once."""
     row = version_of(tenant_id=tenant_id, reference=reference)
-    Approval.objects.get_or_create(
+    approval, is_new = Approval.objects.get_or_create(
         version=row, by=by.subject, defaults={"by_name": by.username, "reason": reason}
     )
+    if is_new:
+        audit.record(tenant_id, "approved", "model version", row, after=approval)
     return row
 
 
+@transaction.atomic
 def set_gates(*, tenant_id: str, reference: Reference | None, gates: Mapping[str, Any]) -> RegisteredModel:
     """Replace the rules that versions of a model must meet to go to production."""
     model = model_of(tenant_id=tenant_id, reference=reference)
+    was = audit.digest(model)
     model.gates = dict(gates)
     model.save(update_fields=["gates"])
+    audit.record(tenant_id, "changed", "gates", f"{tenant_id}:{model.name}", before=was, after=model)
     return model
 
 
@@ -289,6 +297,9 @@ def _note(
     )
     noted.save(force_insert=True)
     noted.refresh_from_db(fields=["at"])
+    verb, now = ("deleted", "") if after == DELETED else ("moved" if before else "registered", audit.digest(row))
+    was = audit.digest(row, stage=before) if before else ""
+    audit.record(row.tenant_id, verb, "model version", row, before=was, after=now, from_stage=before, to_stage=after)
     return noted
 
 
