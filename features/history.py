@@ -159,10 +159,17 @@ def weather_of(
 
 
 def latest_at(
-    *, tenant_id: str, asset_id: str, before: datetime | None = None, metric: str = "value"
+    *,
+    tenant_id: str,
+    asset_id: str,
+    before: datetime | None = None,
+    metric: str = "value",
+    as_known_at: datetime | None = None,
 ) -> datetime | None:
-    """Time of the last usable reading (before `before`), or None."""
+    """Time of the last usable reading (before `before`), or None. `as_known_at`: as in `window`."""
     readings = _usable(tenant_id, asset_id, metric)
+    if as_known_at is not None:
+        readings = readings.filter(available_at__lte=as_known_at)
     if before is not None:
         readings = readings.filter(timestamp__lt=before)
     found: datetime | None = readings.aggregate(latest=Max("timestamp"))["latest"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -10,24 +9,19 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import structlog
 
-from features import history
 from features.models import Asset
-from forecasting.covariates import known_beside
-from forecasting.errors import NoProductionVersion, NoReadings, UnknownForecaster
+from forecasting.errors import NoProductionVersion, UnknownForecaster
 from forecasting.forecasters import FORECASTERS, forecaster_named
-from forecasting.forecasters.base import Calendar, Forecaster, Outcome, Problem, Series
-from forecasting.horizon import regular_series, target_times
+from forecasting.forecasters.base import Forecaster, Outcome, Series
+from forecasting.horizon import target_times
+from forecasting.inputs import SEED, Asked, digest_of, problem_of, stored_points
 from forecasting.models import Forecast, HistorySource
 from forecasting.registered import registered_forecaster
 from omarino import metrics
 from omarino.series import Points
 
-HISTORY = timedelta(days=366)
-HISTORY_OF_COARSE_SERIES = timedelta(days=5 * 366)  # a year of daily values teaches little
-COARSE_MINUTES = 360
 STALE = timedelta(days=2)
 BUILT_IN_VERSION = "v1.0.0"
-SEED = 0
 log = structlog.get_logger(__name__)
 
 
@@ -49,25 +43,16 @@ def make_forecast(
     forecaster, version, identity = _forecaster(tenant_id, model_name)
     asset = Asset.objects.for_tenant(tenant_id).filter(asset_id=asset_id).first()
     is_stored = historical_data is None
-    points = (
-        _stored(tenant_id, asset_id, interval_minutes, as_of) if historical_data is None else historical_data
-    )
-    series, series_warnings = regular_series(
-        points.times_us, points.values, interval_minutes, adds_up=asset is not None and asset.adds_up
-    )
-    steps = -(-horizon_hours * 60 // interval_minutes)
-    covariates, covariate_warnings = known_beside(
-        tenant_id=tenant_id, asset_id=asset_id, series=series, steps=steps, as_of=as_of, given=features or {}
-    )
-    problem = Problem(series=series, steps=steps, calendar=_calendar(asset), covariates=covariates)
+    asked = Asked(tenant_id, asset_id, horizon_hours, interval_minutes, as_of, features or {})
+    points = stored_points(asked) if historical_data is None else historical_data
+    problem, notes = problem_of(asked, points, asset)
     algorithm = forecaster.name if forecaster.name in FORECASTERS else "registered"
     with metrics.inference("forecast", algorithm):
         outcome = forecaster.forecast(problem, seed=SEED)
     warnings = [
         *(f"The field {name!r} is not known and was ignored." for name in ignored_fields),
-        *(_age_warning(series, as_of) if is_stored else _ahead_warning(series, as_of)),
-        *series_warnings,
-        *covariate_warnings,
+        *(_age_warning(problem.series, as_of) if is_stored else _ahead_warning(problem.series, as_of)),
+        *notes,
         *outcome.warnings,
     ]
     forecast = Forecast(
@@ -81,7 +66,8 @@ def make_forecast(
         model_version=version,
         as_of=as_of,
         history_source=HistorySource.STORED if is_stored else HistorySource.BODY,
-        inputs_digest=_digest(identity, problem),
+        inputs_digest=digest_of(identity, problem),
+        given_features=dict(features or {}),
         seed=SEED,
         warnings=list(dict.fromkeys(warnings)),
         **_columns_of(outcome),
@@ -112,22 +98,6 @@ def _forecaster(tenant_id: str, model_name: str) -> tuple[Forecaster, str, str]:
     return built_in, BUILT_IN_VERSION, built_in.name
 
 
-def _stored(tenant_id: str, asset_id: str, interval_minutes: int, as_of: datetime) -> Points:
-    """The asset's readings before `as_of`, as far back as they still teach something."""
-    latest = history.latest_at(tenant_id=tenant_id, asset_id=asset_id, before=as_of)
-    if latest is None:
-        raise NoReadings(asset_id=asset_id, before=f"{as_of:%Y-%m-%d %H:%M} UTC")
-    reach = HISTORY_OF_COARSE_SERIES if interval_minutes > COARSE_MINUTES else HISTORY
-    times, values = history.window(tenant_id=tenant_id, asset_id=asset_id, start=latest - reach, before=as_of)
-    return Points(times, values)
-
-
-def _calendar(asset: Asset | None) -> Calendar:
-    if asset is None:
-        return Calendar()
-    return Calendar(asset.timezone, asset.country or None, asset.subdivision or None)
-
-
 def _age_warning(series: Series, as_of: datetime) -> list[str]:
     """Say so when the forecast starts long before the time it is asked for."""
     last = target_times(series, 1)[0].astype("datetime64[us]").item().replace(tzinfo=UTC)
@@ -148,22 +118,6 @@ def _ahead_warning(series: Series, as_of: datetime) -> list[str]:
         f"The history ends after {as_of:%Y-%m-%d %H:%M} UTC; the forecast starts there, at {first:%Y-%m-%d %H:%M} UTC. "
         "Check the timestamps when that is not meant."
     ]
-
-
-def _digest(algorithm: str, problem: Problem) -> str:
-    """sha256 of everything the answer is a function of."""
-    series, covariates = problem.series, problem.covariates
-    digest = hashlib.sha256(
-        repr(
-            (algorithm, str(series.start), series.interval_minutes, problem.steps, problem.calendar, SEED)
-        ).encode()
-    )
-    digest.update(series.values.tobytes())
-    if covariates is not None:
-        digest.update(repr(covariates.names).encode())
-        digest.update(np.ascontiguousarray(covariates.past).tobytes())
-        digest.update(np.ascontiguousarray(covariates.future).tobytes())
-    return digest.hexdigest()
 
 
 def _columns_of(outcome: Outcome) -> dict[str, object]:

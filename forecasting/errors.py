@@ -66,3 +66,32 @@ class FeatureLengthMismatch(HubError):
     detail = (
         "The feature {name!r} has {have} values; this forecast has {need} steps. Send one number or {need}."
     )
+
+
+class HistoryNotKept(HubError):
+    status = 409
+    code = "history_not_kept"
+    title = "Conflict"
+    detail = (
+        "The history of the forecast {forecast_id} came with its request and was not kept, so it cannot be made "
+        "again. Store the readings (POST /ai/features/readings) and forecast from them."
+    )
+
+
+class InputsChanged(HubError):
+    status = 409
+    code = "inputs_changed"
+    title = "Conflict"
+    detail = (
+        "What is stored of {asset_id!r} is no longer what the forecast {forecast_id} was made from: readings were "
+        "corrected or removed, or the asset was changed. Make the forecast anew."
+    )
+
+
+class MadeByAnotherVersion(HubError):
+    status = 409
+    code = "made_by_another_version"
+    title = "Conflict"
+    detail = (
+        "The forecast {forecast_id} was made by {made_by}, which cannot make it again here. Make it anew."
+    )

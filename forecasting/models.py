@@ -41,7 +41,7 @@ class Step:
 class ForecastQuerySet(TenantQuerySet["Forecast"]):
     def without_steps(self) -> Self:
         """For lists: the steps are most of a row."""
-        return self.defer("p10", "p50", "p90", "confidence")
+        return self.defer("p10", "p50", "p90", "confidence", "given_features")
 
 
 class Forecast(TenantOwned):
@@ -60,6 +60,7 @@ class Forecast(TenantOwned):
     as_of = models.DateTimeField()  # nothing read at or after this time was used
     history_source = models.CharField(max_length=6, choices=HistorySource)
     inputs_digest = models.CharField(max_length=64)  # sha256 of everything the answer is a function of
+    given_features = models.JSONField(default=dict)  # what the request knew of the time ahead
     seed = models.PositiveIntegerField(default=0)
     first_target_at = models.DateTimeField()
     p10 = ArrayField(models.FloatField())

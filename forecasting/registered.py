@@ -62,6 +62,17 @@ class RegisteredForecaster:
             warnings=(*warnings, *self._unused(problem)),
         )
 
+    def rows_asked(self, problem: Problem) -> Floats:
+        """What the model is asked for each step ahead, shape (steps, features), columns in the model's order."""
+        rows: list[Floats] = []
+
+        def ask(columns: Mapping[str, Floats]) -> Floats:
+            rows.append(serving.rows_of_arrays(self.version, columns))
+            return np.asarray(serving.predict(self.version, rows[-1]).prediction.values, dtype=np.float64)
+
+        predict_ahead(ask, self.features, problem, np.array([problem.series.values.size]))
+        return np.concatenate(rows)
+
     def _ask(self, columns: Mapping[str, Floats]) -> Floats:
         rows = serving.rows_of_arrays(self.version, columns)
         return np.asarray(serving.predict(self.version, rows).prediction.values, dtype=np.float64)
@@ -115,8 +126,12 @@ def registered_forecaster(tenant_id: str, model_name: str) -> RegisteredForecast
     """
     versions = ModelVersion.objects.for_tenant(tenant_id).select_related("model")
     version = versions.production().filter(model__name=model_name).first()
-    if version is None:
-        return None
+    return None if version is None else forecaster_of(version)
+
+
+def forecaster_of(version: ModelVersion) -> RegisteredForecaster:
+    """Raises ModelCannotForecast."""
+    model_name = version.model.name
     declared = FEATURE_SETS.get(str(version.metadata.get("feature_set")))
     if declared is None:
         raise _refused(

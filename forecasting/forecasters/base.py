@@ -79,11 +79,14 @@ class Outcome:
 
 
 class Forecaster(Protocol):
-    """One algorithm. Holds no state between calls: the same problem and seed give the same outcome.
-
-    explained: give its attribution as well, which costs a little; the forecast stays the same.
-    """
+    """One algorithm. Holds no state between calls: the same problem and seed give the same outcome."""
 
     name: str
+
+    def forecast(self, problem: Problem, *, seed: int = 0) -> Outcome: ...
+
+
+class ExplainedForecaster(Forecaster, Protocol):
+    """One that gives an account of its forecast, which stays the same."""
 
     def forecast(self, problem: Problem, *, seed: int = 0, explained: bool = False) -> Outcome: ...

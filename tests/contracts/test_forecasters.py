@@ -11,7 +11,15 @@ from numpy.typing import NDArray
 from forecasting.backtest import rolling_origin
 from forecasting.errors import UnknownForecaster
 from forecasting.forecasters import FORECASTERS, forecaster_named
-from forecasting.forecasters.base import Calendar, Covariates, Forecaster, Outcome, Problem, Series
+from forecasting.forecasters.base import (
+    Calendar,
+    Covariates,
+    ExplainedForecaster,
+    Forecaster,
+    Outcome,
+    Problem,
+    Series,
+)
 from forecasting.horizon import regular_series
 
 Floats = NDArray[np.float64]
@@ -322,7 +330,7 @@ def test_the_band_of_a_short_history_is_no_line(forecaster: Forecaster, days: in
 )
 @pytest.mark.parametrize("kind", ["plain", "never negative", "still at night", "with weather"])
 def test_its_account_adds_up_to_every_median(
-    forecaster: Forecaster, days: float, steps: int, minutes: int, kind: str
+    forecaster: ExplainedForecaster, days: float, steps: int, minutes: int, kind: str
 ) -> None:
     values = load(days, interval_minutes=minutes)
     hours = np.arange(values.size + steps) * minutes / 60
