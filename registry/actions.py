@@ -297,9 +297,10 @@ def _note(
     )
     noted.save(force_insert=True)
     noted.refresh_from_db(fields=["at"])
-    verb, now = ("deleted", "") if after == DELETED else ("moved" if before else "registered", audit.digest(row))
-    was = audit.digest(row, stage=before) if before else ""
-    audit.record(row.tenant_id, verb, "model version", row, before=was, after=now, from_stage=before, to_stage=after)
+    verb = DELETED if after == DELETED else "moved" if before else "registered"
+    was, now = (audit.digest(row, stage=stage) if stage in Stage.values else "" for stage in (before, after))
+    stages = {"from_stage": before, "to_stage": after}
+    audit.record(row.tenant_id, verb, "model version", row, before=was, after=now, **stages)
     return noted
 
 
