@@ -6,6 +6,7 @@ from typing import Any, ClassVar, TypeVar, cast
 
 from django import forms
 from django.contrib import admin
+from django.contrib.admin.models import LogEntry
 from django.contrib.admin.utils import flatten_fieldsets
 from django.contrib.auth.admin import UserAdmin
 from django.core.validators import RegexValidator
@@ -13,6 +14,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.text import capfirst
 
+from omarino import audit
 from omarino.authentication import TENANT_ID
 from omarino.models import User
 from omarino.permissions import MayRead
@@ -106,6 +108,13 @@ class TenantAdmin(admin.ModelAdmin[RowT]):
     def has_delete_permission(self, request: HttpRequest, obj: RowT | None = None) -> bool:
         return False
 
+    def save_model(self, request: HttpRequest, obj: RowT, form: Any, change: bool) -> None:
+        """Within the page's transaction."""
+        was = audit.digest(self.model._default_manager.get(pk=obj.pk)) if change else ""
+        super().save_model(request, obj, form, change)
+        told = (obj.tenant_id, "changed" if change else "created", str(self.opts.verbose_name))
+        audit.record(*told, getattr(obj, "asset_id", obj.pk), before=was, after=obj, pk=str(obj.pk))
+
     def _has_one_of(self, request: HttpRequest, roles: frozenset[str]) -> bool:
         who = request.user
         if not isinstance(who, User):
@@ -136,3 +145,17 @@ class PersonAdmin(UserAdmin[User]):
 
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         return person(request).is_superuser
+
+    def log_addition(self, request: HttpRequest, object: User, message: Any) -> LogEntry:
+        audit.record(object.tenant_id, "created", "person", object.pk, after=object)
+        return super().log_addition(request, object, message)
+
+    def log_change(self, request: HttpRequest, object: User, message: Any) -> LogEntry:
+        """A new password comes here as well, and not to `save_model`."""
+        audit.record(object.tenant_id, "changed", "person", object.pk, after=object)
+        return super().log_change(request, object, message)
+
+    def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
+        for user in queryset:
+            audit.record(user.tenant_id, "deleted", "person", user.pk, before=audit.digest(user))
+        return super().log_deletions(request, queryset)  # type: ignore[misc]

@@ -1,0 +1,219 @@
+"""Each verb that writes leaves a record of who did it, to what, and what it was before."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.test import Client
+
+from omarino import audit
+from omarino.audit_models import AuditRecord, Outcome
+from omarino.authentication import Principal
+from omarino.models import User
+from registry.models import ModelVersion, Stage
+from tests.conftest import ClientOf
+from tests.factories import make_asset, make_detection_row, make_readings, make_version
+
+
+def done(tenant_id: str = "alpha") -> list[tuple[str, str, str, str]]:
+    """The changes, oldest first: who, verb, kind, id."""
+    rows = AuditRecord.objects.for_tenant(tenant_id).filter(outcome=Outcome.DONE).order_by("at")
+    return list(rows.values_list("username", "verb", "kind", "object_id"))
+
+
+def newest() -> AuditRecord:
+    found = AuditRecord.objects.first()
+    assert found is not None
+    return found
+
+
+READINGS = [{"timestamp": f"2025-01-01T{hour:02}:00:00Z", "value": hour} for hour in range(24)]
+
+
+def test_readings_stored_are_one_record_with_their_count(client_of: ClientOf, alice: Principal) -> None:
+    client = client_of(alice)
+
+    client.post("/ai/features/readings", {"tenant_id": "alpha", "asset_id": "meter", "readings": READINGS})
+    client.post("/ai/features/readings", {"tenant_id": "alpha", "asset_id": "meter", "readings": READINGS})
+
+    assert done() == [("alice", "stored", "readings", "meter")]  # the second time nothing changed
+    assert newest().facts == {"accepted": 24, "updated": 0}
+
+
+def test_weather_stored_is_a_record(client_of: ClientOf, alice: Principal) -> None:
+    rows = [{"timestamp": "2025-01-01T00:00:00Z", "temperature": 3.5}]
+
+    client_of(alice).post(
+        "/ai/features/weather", {"tenant_id": "alpha", "asset_id": "meter", "readings": rows}
+    )
+
+    assert done() == [("alice", "stored", "weather", "meter")]
+
+
+def test_an_edited_asset_shows_what_it_was_and_is_by_digest(client_of: ClientOf, alice: Principal) -> None:
+    asset = make_asset(alice)
+    was = audit.digest(asset)
+
+    client_of(alice).patch("/ai/features/assets/main-meter", {"kind": "generation"})
+
+    asset.refresh_from_db()
+    found = newest()
+    assert (found.verb, found.before, found.after) == ("changed", was, audit.digest(asset))
+    assert found.before != found.after
+    assert found.facts == {"fields": ["kind"]}
+
+
+def test_a_refused_change_leaves_no_record(client_of: ClientOf, alice: Principal) -> None:
+    make_asset(alice)
+
+    assert client_of(alice).patch("/ai/features/assets/main-meter", {"subdivision": "BY"}).status_code == 422
+    assert done() == []
+
+
+def test_the_life_of_a_model_is_told(client_of: ClientOf, alice: Principal) -> None:
+    client = client_of(alice)
+    told = {
+        "tenant_id": "alpha",
+        "model_name": "load",
+        "version": "v1.0.0",
+        "metadata": {"framework": "lightgbm"},
+    }
+
+    client.post("/ai/models/register", told)
+    client.put("/ai/models/alpha:load/gates", {"required_metrics": []})
+    client.post("/ai/models/alpha:load:v1.0.0/approve", {})
+    client.post("/ai/models/alpha:load:v1.0.0/approve", {})
+    client.put("/ai/models/alpha:load:v1.0.0/promote", {"target_stage": "archived"})
+    client.delete("/ai/models/alpha:load:v1.0.0")
+
+    assert [(verb, kind, name) for _, verb, kind, name in done()] == [
+        ("registered", "model version", "alpha:load:v1.0.0"),
+        ("changed", "gates", "alpha:load"),
+        ("approved", "model version", "alpha:load:v1.0.0"),
+        ("moved", "model version", "alpha:load:v1.0.0"),
+        ("deleted", "model version", "alpha:load:v1.0.0"),
+    ]
+    moved, deleted = AuditRecord.objects.filter(verb__in=("moved", "deleted")).order_by("at")
+    assert moved.after == deleted.before != moved.before
+    assert moved.facts == {"from_stage": "staging", "to_stage": "archived"}
+
+
+def test_a_promotion_records_who_came_and_who_went(
+    client_of: ClientOf, alice: Principal, bob: Principal
+) -> None:
+    make_version(alice, version="v1.0.0", stage=Stage.PRODUCTION)
+    make_version(alice, version="v2.0.0")
+
+    client_of(bob).put("/ai/models/alpha:site-load:v2.0.0/promote", {"target_stage": "production"})
+
+    assert done() == [
+        ("bob", "moved", "model version", "alpha:site-load:v1.0.0"),
+        ("bob", "moved", "model version", "alpha:site-load:v2.0.0"),
+    ]
+
+
+def test_a_verdict_on_an_anomaly_is_told(client_of: ClientOf, alice: Principal) -> None:
+    detection = make_detection_row(alice)
+
+    body = {"timestamp": "2025-01-01T00:00:00Z", "is_true": False, "comment": "the dishwasher"}
+    client_of(alice).post(f"/ai/anomaly/{detection.pk}/feedback", body)
+
+    assert done() == [("alice", "judged", "detection", str(detection.pk))]
+    assert "dishwasher" not in str(newest().facts)
+
+
+def test_an_export_and_a_feature_set_are_told(client_of: ClientOf, alice: Principal) -> None:
+    make_readings(alice, [1.0, 2.0, 3.0])
+    client = client_of(alice)
+    window = {"start_time": "2025-01-01T00:00:00Z", "end_time": "2025-01-02T00:00:00Z"}
+
+    asked = client.post(
+        "/ai/features/export", {"tenant_id": "alpha", "feature_set": "forecast_basic", **window}
+    )
+    client.post(f"/ai/features/exports/{asked.json()['export_id']}/cancel", {})
+    client.post(f"/ai/features/exports/{asked.json()['export_id']}/retry", {})
+    client.post("/ai/features/sets", {"tenant_id": "alpha", "name": "mine", "features": ["lag_1h"]})
+    client.delete("/ai/features/sets/mine")
+
+    assert [(verb, kind) for who, verb, kind, _ in done() if who == "alice"] == [
+        ("requested", "export"),
+        ("cancelled", "export"),
+        ("retried", "export"),
+        ("defined", "feature set"),
+        ("removed", "feature set"),
+    ]
+
+
+def test_a_command_is_told_under_the_name_of_who_runs_it(db: None, alice: Principal) -> None:
+    version = make_version(alice)
+
+    call_command("promote_model", str(version), to="archived", reason="old")
+
+    found = newest()
+    assert found.subject.startswith("command:")
+    assert found.subject == f"command:{found.username}"
+
+
+@pytest.fixture
+def pages(db: None) -> Client:
+    User.objects.create_superuser("root", password="a long password", tenant_id="alpha")
+    client = Client()
+    client.login(username="root", password="a long password")
+    return client
+
+
+def form_of(asset: Any) -> dict[str, Any]:
+    return {
+        "name": "Main",
+        "kind": "load",
+        "unit": "kW",
+        "interval_minutes": 60,
+        "timezone": "UTC",
+        "asset_id": asset,
+    }
+
+
+def test_the_pages_are_told_as_well(pages: Client) -> None:
+    pages.post("/admin/features/asset/add/", {**form_of("roof"), "tenant_id": "gamma"})
+    (made,) = AuditRecord.objects.for_tenant("gamma")
+    assert (made.username, made.verb, made.kind, made.object_id) == ("root", "created", "asset", "roof")
+    pk = made.facts["pk"]
+
+    pages.post(f"/admin/features/asset/{pk}/change/", {**form_of("roof"), "name": "Roof"})
+    pages.post(f"/admin/features/asset/{pk}/delete/", {"post": "yes"})
+
+    assert [(verb, kind) for _, verb, kind, _ in done("gamma")] == [
+        ("created", "asset"),
+        ("changed", "asset"),
+        ("removed", "asset"),
+    ]
+    assert AuditRecord.objects.for_tenant("gamma").filter(verb="changed").get().before == made.after
+
+
+def test_what_is_done_to_people_is_told_without_their_password(pages: Client) -> None:
+    names = {"username": "dora", "tenant_id": "delta", "usable_password": "true"}
+    passwords = {"password1": "correct horse battery", "password2": "correct horse battery"}
+
+    pages.post("/admin/omarino/user/add/", names | passwords)
+    person = User.objects.get(username="dora")
+    pages.post(f"/admin/omarino/user/{person.pk}/password/", {"usable_password": "true", **passwords})
+    pages.post(f"/admin/omarino/user/{person.pk}/delete/", {"post": "yes"})
+
+    assert done("delta") == [
+        ("root", "created", "person", str(person.pk)),
+        ("root", "changed", "person", str(person.pk)),
+        ("root", "deleted", "person", str(person.pk)),
+    ]
+
+
+def test_a_record_is_committed_with_its_change_or_not_at_all(client_of: ClientOf, alice: Principal) -> None:
+    make_version(alice)
+    before = ModelVersion.objects.get().stage
+
+    answer = client_of(alice).put("/ai/models/alpha:site-load:v1.0.0/promote", {"target_stage": "staging"})
+
+    assert answer.status_code == 409
+    assert ModelVersion.objects.get().stage == before
+    assert done() == []
