@@ -22,6 +22,7 @@ from features.catalog import COMPUTATION_VERSION, Feature
 from features.chunks import Chunk
 from features.errors import ExportFileGone, ExportStorageUnavailable
 from features.models import FeatureExport
+from omarino import tracing
 
 ROW_GROUP_ROWS = 131_072  # some MB of each column: readers skip by asset and time, and few are held at once
 PART_BYTES = 16_777_216  # S3 takes 10,000 parts of an object
@@ -185,7 +186,7 @@ class FolderSink(Sink):
         self._file.write(data)
 
     def publish(self) -> None:
-        with outages():
+        with outages(), tracing.span("storage", files="exports"):
             self._file.flush()
             os.fsync(self._file.fileno())
             self._file.close()
@@ -240,7 +241,7 @@ class BucketSink(Sink):
         self._waiting.clear()
 
     def publish(self) -> None:
-        with outages():
+        with outages(), tracing.span("storage", files="exports"):
             if self._waiting:
                 self._send()
             self._client.complete_multipart_upload(

@@ -22,7 +22,8 @@ TOKEN = re.compile(r"eyJ[\w-]{5,}\.[\w-]{5,}(?:\.[\w-]*)*")  # of a JWT, whoever
 CREDENTIALS = re.compile(
     r"(?i)(://[^\s:/@]*:)[^\s/@]+(?=@)"  # redis://:password@
     r"|\b((?:Bearer|Basic)\s+)[\w.~+/=-]{6,}"
-    r"|\b((?:password|passwd|secret|token|api[_-]?key|X-Amz-Signature)[\"']?\s*[=:]\s*[\"']?)[^\s\"'&,}]{3,}"
+    r"|(?<![\w-])((?:password|passwd|secret|token|api[_-]?key|X-Amz-Signature)"
+    r"(?:=|\\*[\"']\s*:\s*\\*[\"']))[^\s\"'&,}\\]{3,}"
 )
 CHATTERS = ("boto3", "botocore", "s3transfer", "urllib3", "parso", "asyncio")  # their DEBUG repeats headers
 Line = MutableMapping[str, Any]

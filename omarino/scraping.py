@@ -91,7 +91,7 @@ def serve_worker_metrics(port: int) -> None:
     """
     registry = CollectorRegistry()
     registry.register(Counted())
-    start_wsgi_server(port, registry=registry)
+    start_wsgi_server(port, addr=settings.HOST, registry=registry)
 
 
 class Counted(Collector):

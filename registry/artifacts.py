@@ -18,6 +18,7 @@ from django.core.files.base import ContentFile, File
 from django.core.files.storage import FileSystemStorage, Storage, storages
 from django.db import connection
 
+from omarino import tracing
 from registry.errors import ArtifactCorrupt, ArtifactTooLarge, StorageUnavailable, VersionBusy
 from registry.models import ModelVersion, as_metadata
 
@@ -182,6 +183,7 @@ def _json(value: Any) -> bytes:
 @contextmanager
 def _outages() -> Iterator[None]:
     try:
-        yield
+        with tracing.span("storage", files="models"):
+            yield
     except (BotoCoreError, ClientError, OSError) as fault:
         raise StorageUnavailable() from fault
