@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -27,6 +28,7 @@ from omarino.errors import IdentityUnavailable
 from omarino.keys import KEYS
 
 NEEDED = frozenset({"database", "storage", "identity"})  # without the others answers are slower, or jobs wait
+LOOK_KEEPS_S = 1.0
 THROUGH = {"timescaledb": "database", "workers": "broker"}  # who is reached through whom, asked before
 FAULTS = (Error, redis.RedisError, BrokerError, OSError, BotoCoreError, ClientError, IdentityUnavailable)
 
@@ -50,7 +52,7 @@ class DetailedHealthView(APIView):
 
     @extend_schema(responses={200: dict[str, Any], 503: dict[str, Any]}, tags=["health"])
     def get(self, request: Request) -> Response:
-        dependencies = _look_at_all()
+        dependencies = LAST_LOOK.dependencies()
         out = {name for name, found in dependencies.items() if found["status"] == "unavailable"}
         status = "unhealthy" if out & NEEDED else "degraded" if out else "healthy"
         headers = {"Retry-After": "5"} if status == "unhealthy" else {}
@@ -59,6 +61,28 @@ class DetailedHealthView(APIView):
             status=503 if status == "unhealthy" else 200,
             headers=headers,
         )
+
+
+class _LastLook:
+    """What was found a moment ago, for all who ask at once: anybody may, and to look takes half a second."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._found: dict[str, dict[str, Any]] = {}
+        self._looked_at = -LOOK_KEEPS_S
+
+    def dependencies(self) -> dict[str, dict[str, Any]]:
+        with self._lock:
+            if time.monotonic() - self._looked_at >= LOOK_KEEPS_S:
+                self._found = _look_at_all()
+                self._looked_at = time.monotonic()
+            return self._found
+
+    def forget(self) -> None:
+        self._looked_at = -LOOK_KEEPS_S
+
+
+LAST_LOOK = _LastLook()
 
 
 def _header(status: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 import requests
 import structlog
 from django.conf import settings
-from django.contrib import admin, messages
+from django.contrib import admin, auth, messages
 from django.contrib.auth.models import Group
 from django.core.exceptions import SuspiciousOperation
 from django.db import InterfaceError, OperationalError, transaction
@@ -162,7 +162,9 @@ class ReturnView(OIDCAuthenticationCallbackView):  # type: ignore[misc]
         if not settings.SIGN_IN_BY_PROVIDER:
             return HttpResponseRedirect(reverse("admin:login"))
         if request.GET.get("state") not in request.session.get("oidc_states", {}):
-            return self._back(request, "This sign-in was not begun here, or is used up. Please begin again.")
+            # a link of somebody else's: who is signed in stays so
+            messages.error(request, "This sign-in was not begun here, or is used up. Please begin again.")
+            return HttpResponseRedirect(reverse("admin:login"))
         self.asked_for = request.session.get("oidc_login_next")
         try:
             answer: HttpResponse = super().get(request)
@@ -187,6 +189,8 @@ class ReturnView(OIDCAuthenticationCallbackView):  # type: ignore[misc]
         return self._back(self.request, "Please sign in again.")
 
     def _back(self, request: HttpRequest, said: str) -> HttpResponse:
+        """To the sign-in page, and out: who could not be renewed must not stay."""
+        auth.logout(request)
         messages.error(request, said)
         following = {"next": asked} if (asked := getattr(self, "asked_for", None)) else {}
         return HttpResponseRedirect(f"{reverse('admin:login')}{'?' * bool(following)}{urlencode(following)}")

@@ -575,11 +575,12 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
 AUTHENTICATION_BACKENDS = [
-    "omarino.login.IdentityProvider",
+    *(["omarino.login.IdentityProvider"] if SIGN_IN_BY_PROVIDER or not SIGN_IN_BY_PASSWORD else []),
     *(["django.contrib.auth.backends.ModelBackend"] if SIGN_IN_BY_PASSWORD else []),
 ]
 LOGIN_URL = "admin:login"
 LOGIN_REDIRECT_URL = "admin:index"
+LOGOUT_REDIRECT_URL = "admin:login"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 LANGUAGE_CODE = "en-gb"
 TIME_ZONE = "UTC"
@@ -603,6 +604,7 @@ OIDC_OP_LOGOUT_URL_METHOD = "omarino.login.end_session_url"
 OIDC_OP_JWKS_ENDPOINT = JWKS_URL
 OIDC_USE_PKCE = True
 OIDC_TIMEOUT = 5
+OIDC_EXEMPT_URLS = ["admin:login"]
 OIDC_STORE_ID_TOKEN = True  # the provider wants it when somebody signs out
 OIDC_RENEW_ID_TOKEN_EXPIRY_SECONDS = SIGN_IN_RENEWAL_SECONDS
 SESSION_COOKIE_AGE = 43_200  # of who signed in by a password
@@ -707,6 +709,16 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
         "options": {"expires": 900.0},
     },
     "store-features": {"task": "features.store_features", "schedule": 3600.0, "options": {"expires": 3600.0}},
+    "look-at-watches": {
+        "task": "anomalies.look_at_what_is_due",
+        "schedule": 30.0,
+        "options": {"expires": 30.0},
+    },
+    "forget-sessions": {
+        "task": "omarino.forget_sessions",
+        "schedule": 3600.0,
+        "options": {"expires": 3600.0},
+    },
     "expire-readings": {"task": "features.expire", "schedule": 3600.0, "options": {"expires": 3600.0}},
 }
 

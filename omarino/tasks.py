@@ -3,6 +3,7 @@
 import structlog
 from botocore.exceptions import BotoCoreError, ClientError
 from celery import shared_task
+from django.core.management import call_command
 from django.utils import timezone
 
 from omarino import audit_chain, jobs
@@ -31,3 +32,9 @@ def anchor_audit() -> None:
         return
     for tenant_id, head in moved.items():
         log.info("audit_anchored", tenant_id=tenant_id, links=head.number, digest=head.digest)
+
+
+@shared_task(name="omarino.forget_sessions")
+def forget_sessions() -> None:
+    """Remove sessions that are over: sign-ins that nobody finished among them, which anybody can begin."""
+    call_command("clearsessions")

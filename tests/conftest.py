@@ -11,6 +11,7 @@ from django.core.management import call_command
 from rest_framework.test import APIClient
 
 from omarino.authentication import Principal, development_token
+from omarino.health import LAST_LOOK
 from omarino.keys import KEYS
 from omarino.permissions import ROLES
 
@@ -25,8 +26,9 @@ def static_files() -> None:
 
 @pytest.fixture(autouse=True)
 def cold_keys() -> None:
-    """Each test meets the identity provider as a new process does."""
+    """Each test meets the identity provider and all other parts as a new process does."""
     KEYS.forget()
+    LAST_LOOK.forget()
 
 
 @pytest.fixture

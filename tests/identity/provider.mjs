@@ -156,10 +156,11 @@ async function interact(request, response) {
 }
 
 let provider;
-let keys;
+let madeFrom;
 const server = createServer((request, response) => {
-  if (JSON.stringify(told().keys) !== keys) {
-    keys = JSON.stringify(told().keys);
+  const { people, ...fixed } = told();
+  if (JSON.stringify(fixed) !== madeFrom) {
+    madeFrom = JSON.stringify(fixed);
     provider = made(issuer);
   }
   if (request.url.startsWith(`${REALM}/interaction/`)) return interact(request, response);

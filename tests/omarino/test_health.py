@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from django.test import Client
 
-from omarino.health import NEEDED, PROBES
+from omarino.health import LOOK_KEEPS_S, NEEDED, PROBES
 
 
 @pytest.mark.parametrize("path", ["/health", "/api/health"])
@@ -40,6 +41,19 @@ def test_detailed_health_names_each_dependency(db: None, client: Client) -> None
     } == dict.fromkeys(["database", "cache", "broker", "storage", "identity"], "healthy")
     assert int(parts["database"]["version"].split(".")[0]) >= 15
     assert all(part["latency_ms"] >= 0 for part in parts.values())
+
+
+def test_who_asks_again_within_a_second_is_told_the_same(db: None, client: Client) -> None:
+    """No look is begun for them, so a flood of such questions asks no dependency."""
+    first = client.get("/health/detailed").json()
+    began = time.perf_counter()
+
+    again = [client.get("/health/detailed").json() for _ in range(20)]
+
+    assert time.perf_counter() - began < 0.5  # one look waits half a second for workers
+    assert all(answer["dependencies"] == first["dependencies"] for answer in again)
+    time.sleep(LOOK_KEEPS_S)
+    assert client.get("/health/detailed").json()["dependencies"] != first["dependencies"]  # other latencies
 
 
 def test_without_a_worker_it_is_degraded_and_still_serves(db: None, client: Client) -> None:

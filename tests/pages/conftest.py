@@ -110,6 +110,7 @@ class Visit:
     page: Page
     address: str
     complaints: list[str] = field(default_factory=list)
+    friends: tuple[str, ...] = ()  # other servers it may be sent to
 
     def go(self, path: str) -> None:
         self.page.goto(self.address + path)
@@ -124,7 +125,7 @@ class Visit:
     def listen(self) -> None:
         self.page.on("console", lambda said: self._complain(said.type in ("error", "warning"), said.text))
         self.page.on("pageerror", lambda error: self._complain(True, str(error)))
-        own = (self.address, "data:", "blob:")
+        own = (self.address, "data:", "blob:", *self.friends)
         self.page.on(
             "request", lambda asked: self._complain(not asked.url.startswith(own), f"asks {asked.url}")
         )

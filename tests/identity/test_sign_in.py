@@ -1,0 +1,278 @@
+"""Signing in to the pages, in a real browser, by a real provider."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+from django.contrib.sessions.models import Session
+from playwright.sync_api import Page, expect
+
+from omarino.authentication import Principal
+from omarino.models import User
+from tests.factories import make_asset
+from tests.identity.conftest import Provider, Windows
+from tests.pages.conftest import Visit
+
+BUTTON = "Sign in with your organisation's account"
+
+
+def enter(page: Page, username: str, password: str) -> None:
+    """At the provider."""
+    expect(page.get_by_role("heading", name="Sign in to the realm")).to_be_visible()
+    page.get_by_label("Name").fill(username)
+    page.get_by_label("Secret").fill(password)
+    page.get_by_role("button", name="Enter").click()
+
+
+def sign_in(
+    visit: Visit,
+    username: str = "alice",
+    password: str = "wonderland",  # noqa: S107  made up
+    *,
+    to: str = "/admin/",
+) -> Page:
+    visit.go(to)
+    visit.page.get_by_role("link", name=BUTTON).click()
+    enter(visit.page, username, password)
+    return visit.page
+
+
+def is_signed_in(page: Page) -> None:
+    expect(page.get_by_role("heading", name="Overview")).to_be_visible()
+
+
+def is_out(page: Page, said: str = "") -> None:
+    expect(page.get_by_role("link", name=BUTTON)).to_be_visible()
+    if said:
+        expect(page.locator("body")).to_contain_text(said)
+
+
+def let_the_renewal_be_due() -> None:
+    """As if the quarter of an hour were over."""
+    for session in Session.objects.all():
+        kept = session.get_decoded()
+        if "oidc_id_token_expiration" in kept:
+            kept["oidc_id_token_expiration"] = time.time() - 1
+            session.session_data = Session.objects.encode(kept)
+            session.save()
+
+
+def test_the_first_sign_in_makes_the_person_the_token_describes(window: Windows) -> None:
+    page = sign_in(window())
+
+    is_signed_in(page)
+    expect(page.locator(".who")).to_contain_text("alice of alpha")
+    person = User.objects.get()
+    assert (person.subject, person.username, person.tenant_id) == ("sub-alice", "alice", "alpha")
+    assert (person.is_staff, person.is_superuser, person.has_usable_password()) == (True, False, False)
+    assert person.roles == {"ai_user", "forecaster"}
+
+
+def test_the_page_that_was_asked_for_is_reached(window: Windows, alice: Principal) -> None:
+    asset = make_asset(alice, name="Main meter")
+
+    page = sign_in(window(), to=f"/admin/features/asset/{asset.pk}/change/")
+
+    expect(page.get_by_role("heading", name="Main meter")).to_be_visible()
+
+
+def test_the_second_sign_in_finds_the_same_person_by_the_subject(window: Windows, provider: Provider) -> None:
+    is_signed_in(sign_in(window()))
+    provider.change("sub-alice", username="alicia", tenant_id="beta", roles=["anomaly_analyst"])
+
+    is_signed_in(sign_in(window(), "alicia"))
+
+    person = User.objects.get()
+    assert (person.subject, person.tenant_id, person.roles) == ("sub-alice", "beta", {"anomaly_analyst"})
+
+
+def test_one_tenants_people_see_only_their_tenant(window: Windows, alice: Principal) -> None:
+    asset = make_asset(alice, name="Meter of alice")
+    page = sign_in(window(), "charlie", "chocolate")
+    is_signed_in(page)
+
+    expect(page.locator("body")).not_to_contain_text("Meter of alice")
+    page.goto(page.url.partition("/admin/")[0] + f"/admin/features/asset/{asset.pk}/change/")
+    expect(page.locator("body")).not_to_contain_text("Meter of alice")
+
+
+def test_without_a_role_nobody_enters(window: Windows) -> None:
+    page = sign_in(window(), "norman", "nothing")
+
+    is_out(page, "Your account has none of the roles of this service")
+    page.goto(page.url.partition("/admin/")[0] + "/admin/")
+    is_out(page)
+    assert [(person.subject, person.is_staff) for person in User.objects.all()] == [("sub-norman", False)]
+
+
+def test_without_a_tenant_nobody_enters(window: Windows) -> None:
+    is_out(sign_in(window(), "hannah", "homeless"), "names no tenant")
+    assert not User.objects.exists()
+
+
+def test_who_was_deactivated_here_stays_out(window: Windows) -> None:
+    first = sign_in(window())
+    is_signed_in(first)
+    User.objects.update(is_active=False)
+
+    first.reload()
+    is_out(first)
+    is_out(sign_in(window()), "Your account here was deactivated")
+    assert not User.objects.get().is_active
+
+
+def test_a_name_that_somebody_here_bears_opens_nothing_of_theirs(window: Windows) -> None:
+    boss = User.objects.create_superuser("alice", tenant_id="alpha")
+
+    is_signed_in(sign_in(window()))
+
+    person = User.objects.get(subject="sub-alice")
+    assert person.pk != boss.pk
+    assert person.username.startswith("alice-")
+    assert not person.is_superuser
+
+
+def test_signing_out_ends_the_session_here_and_at_the_provider(window: Windows) -> None:
+    visit = window()
+    page = sign_in(visit)
+    is_signed_in(page)
+
+    page.get_by_role("button", name="Log out").click()
+    page.get_by_role("button", name="Yes, sign me out").click()  # Keycloak does not ask
+
+    is_out(page)
+    assert page.url.startswith(visit.address + "/admin/login/")
+    assert not any("_auth_user_id" in session.get_decoded() for session in Session.objects.all())
+    page.get_by_role("link", name=BUTTON).click()
+    expect(page.get_by_role("heading", name="Sign in to the realm")).to_be_visible()
+
+
+def test_the_back_button_shows_nothing_after_signing_out(window: Windows, alice: Principal) -> None:
+    make_asset(alice, name="Meter of alice")
+    page = sign_in(window())
+    expect(page.locator("body")).to_contain_text("Meter of alice")
+    page.get_by_role("button", name="Log out").click()
+    page.get_by_role("button", name="Yes, sign me out").click()
+    is_out(page)
+
+    for _ in range(4):
+        page.go_back()
+        expect(page.locator("body")).not_to_contain_text("Meter of alice")
+
+
+def test_after_a_while_the_provider_is_asked_again_unseen(window: Windows, provider: Provider) -> None:
+    page = sign_in(window())
+    is_signed_in(page)
+    provider.change("sub-alice", roles=["anomaly_analyst"])
+    let_the_renewal_be_due()
+
+    page.reload()
+
+    is_signed_in(page)
+    assert User.objects.get().roles == {"anomaly_analyst"}
+
+
+def test_roles_taken_away_are_gone_at_the_next_renewal(window: Windows, provider: Provider) -> None:
+    page = sign_in(window())
+    is_signed_in(page)
+    provider.change("sub-alice", roles=[])
+    let_the_renewal_be_due()
+
+    page.reload()
+
+    is_out(page, "none of the roles")
+    assert User.objects.get().roles == frozenset()
+
+
+def test_when_the_providers_session_is_over_one_must_sign_in_again(
+    window: Windows, provider: Provider
+) -> None:
+    visit = window()
+    page = sign_in(visit)
+    is_signed_in(page)
+    kept = [cookie for cookie in page.context.cookies() if cookie.get("name") in ("sessionid", "csrftoken")]
+    page.context.clear_cookies()
+    page.context.add_cookies(kept)  # type: ignore[arg-type]
+    let_the_renewal_be_due()
+
+    page.reload()
+
+    is_out(page, "Please sign in again")
+    page.get_by_role("link", name=BUTTON).click()
+    enter(page, "alice", "wonderland")
+    is_signed_in(page)
+
+
+def test_a_session_without_pages_ends_by_itself(window: Windows, settings: Any) -> None:
+    settings.OIDC_RENEW_ID_TOKEN_EXPIRY_SECONDS = 1
+    page = sign_in(window())
+    is_signed_in(page)
+    (cookie,) = [cookie for cookie in page.context.cookies() if cookie.get("name") == "sessionid"]
+
+    assert 0 < cookie["expires"] - time.time() <= 4
+
+
+def test_the_provider_goes_away_in_the_middle(window: Windows, settings: Any) -> None:
+    settings.OIDC_OP_TOKEN_ENDPOINT = "http://127.0.0.1:9/token"
+
+    is_out(sign_in(window()), "does not answer as it should")
+
+
+@pytest.mark.parametrize(
+    "query", ["", "?error=access_denied", "?code=x&state=y", "?error=x&state=y", "?state=", "?code=x"]
+)
+def test_a_callback_that_nobody_began_changes_nothing(window: Windows, query: str) -> None:
+    page = sign_in(window())
+    is_signed_in(page)
+
+    page.goto(page.url.partition("/admin/")[0] + f"/admin/oidc/callback/{query}")
+
+    is_signed_in(page)
+
+
+def test_a_used_callback_cannot_be_used_again(window: Windows) -> None:
+    visit, seen = window(), []
+    visit.page.on("request", lambda asked: seen.append(asked.url))
+    is_signed_in(sign_in(visit))
+    (used,) = [url for url in seen if "/admin/oidc/callback/" in url]
+    other = window()
+
+    other.page.goto(used)
+
+    is_out(other.page, "not begun here")
+
+
+def test_one_is_not_sent_to_another_site_afterwards(window: Windows) -> None:
+    visit = window()
+    visit.go("/admin/oidc/authenticate/?next=https://evil.example/")
+    enter(visit.page, "alice", "wonderland")
+
+    is_signed_in(visit.page)
+
+
+def test_the_request_to_the_provider_carries_pkce_state_and_nonce(window: Windows) -> None:
+    visit, seen = window(), []
+    visit.page.on("request", lambda asked: seen.append(asked.url))
+    is_signed_in(sign_in(visit))
+
+    (asked,) = [url for url in seen if "/protocol/openid-connect/auth?" in url]
+    assert "code_challenge_method=S256" in asked
+    assert all(f"&{name}=" in asked for name in ("code_challenge", "state", "nonce"))
+    assert "scope=openid+profile" in asked
+
+
+def test_in_production_no_password_is_taken(window: Windows) -> None:
+    User.objects.create_superuser("boss", password="correct-horse-battery", tenant_id="alpha")
+    visit = window()
+    visit.go("/admin/")
+
+    is_out(visit.page)
+    expect(visit.page.locator("input")).to_have_count(0)
+    answer = visit.page.request.post(
+        f"{visit.address}/admin/login/", form={"username": "boss", "password": "correct-horse-battery"}
+    )
+    assert answer.status in (403, 405)
+    visit.go("/admin/")
+    is_out(visit.page)
