@@ -14,7 +14,7 @@ from features.batches import Outcome, ReadingBatch, Rejections, WeatherBatch
 from features.columns import Layout, Wanted, reading_layout, weather_layout
 from features.errors import SiteUnreadable, TooManyReadings
 from features.ingest import store_readings, store_weather
-from features.models import Asset, Reading, Weather
+from features.models import Asset, Reading, ReadingRevision, StoredFeatures, Weather, WeatherRevision
 from features.parse import Notation, reading_batches, weather_batches
 from features.readings_file import Table, open_table
 from features.timestamps import Clock
@@ -93,13 +93,13 @@ def edit_asset(*, tenant_id: str, asset_id: str, changes: Mapping[str, Any]) -> 
 
 
 def remove_asset(*, tenant_id: str, asset_id: str) -> None:
-    """Remove an asset with its readings and its weather. Forecasts stay, as a record of what was said."""
+    """Remove an asset with its readings, its weather and stored features. Forecasts stay, as a record of what was said."""
     with transaction.atomic():
         asset = Asset.objects.for_tenant(tenant_id).lock(asset_id).first()
         if asset is None:
             raise NotFound
-        for rows in (Reading.objects, Weather.objects):
-            rows.for_tenant(tenant_id).filter(asset_id=asset_id).delete()
+        for kind in (Reading, ReadingRevision, Weather, WeatherRevision, StoredFeatures):
+            kind.objects.for_tenant(tenant_id).filter(asset_id=asset_id).delete()
         audit.record(tenant_id, "removed", "asset", asset_id, before=audit.digest(asset))
         asset.delete()
 

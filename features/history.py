@@ -12,7 +12,7 @@ from django.db import connection
 from django.db.models import Max, Q, QuerySet
 from numpy.typing import NDArray
 
-from features.models import WEATHER_COLUMNS, Reading
+from features.models import WEATHER_COLUMNS, Reading, ReadingRevision
 
 # What meters and data hubs write on values nobody should use. Anything else, such as estimated,
 # substituted or suspect, is somebody's best knowledge and is used.
@@ -26,42 +26,47 @@ _POSTGRES_EPOCH_US = 946_684_800_000_000  # 2000-01-01, where PostgreSQL's binar
 Times = NDArray[np.int64]
 Values = NDArray[np.float64]
 
+# As it is now, or as it was known then: what arrived later is left out, and what was corrected later is what it
+# was before. PostgreSQL takes the conditions around it into both halves.
+_KNOWN_THEN = """(
+    SELECT {columns} FROM {table} WHERE available_at <= %(as_known_at)s
+    UNION ALL
+    SELECT {columns} FROM {revisions} WHERE available_at <= %(as_known_at)s AND superseded_at > %(as_known_at)s
+)"""
+_READINGS_THEN = _KNOWN_THEN.format(
+    columns="tenant_id, asset_id, metric, timestamp, value, quality",
+    table="timeseries_data",
+    revisions="timeseries_revisions",
+)
+_WEATHER_THEN = _KNOWN_THEN.format(
+    columns=", ".join(("tenant_id", "asset_id", "timestamp", *WEATHER_COLUMNS)),
+    table="weather_features",
+    revisions="weather_revisions",
+)
 # One bytea of fixed records instead of rows: no object is made for a point. Records mostly come in order;
 # numpy sorts them faster than PostgreSQL where they do not.
-_READINGS_SQL = """
-SELECT string_agg(timestamptz_send(timestamp) || float8send(value), '')
-FROM timeseries_data
-WHERE tenant_id = %s AND asset_id = %s AND metric = %s AND timestamp >= %s AND timestamp < %s
-  AND available_at <= coalesce(%s::timestamptz, 'infinity')
-  AND (quality IS NULL OR quality <> ALL (%s))
+_PACKED_READING = "timestamptz_send(timestamp) || float8send(value)"
+_PACKED_WEATHER = "timestamptz_send(timestamp) || " + " || ".join(
+    f"float8send(coalesce({name}, 'NaN'))" for name in WEATHER_COLUMNS
+)
+_USABLE = "AND metric = %(metric)s AND (quality IS NULL OR quality <> ALL (%(bad)s))"
+_OF_ASSET_SQL = """
+SELECT string_agg({packed}, '')
+FROM {source} AS stored
+WHERE tenant_id = %(tenant_id)s AND asset_id = %(asset_id)s AND timestamp >= %(start)s AND timestamp < %(before)s
+  {usable}
 """
-_PACKED_WEATHER = " || ".join(f"float8send(coalesce({name}, 'NaN'))" for name in WEATHER_COLUMNS)
-_WEATHER_SQL = f"""
-SELECT string_agg(timestamptz_send(timestamp) || {_PACKED_WEATHER}, '')
-FROM weather_features
-WHERE tenant_id = %s AND asset_id = %s AND timestamp >= %s AND timestamp < %s
-  AND available_at <= coalesce(%s::timestamptz, 'infinity')
-"""  # noqa: S608  column names of our own
 # The same of many assets, from several parts of the past. The outermost times stand there once more as
 # plain bounds, so that TimescaleDB leaves out chunks before it looks.
 _OF_ASSETS_SQL = """
 SELECT asset.id, string_agg({packed}, '')
 FROM unnest(%(asset_ids)s::text[]) AS asset(id)
 CROSS JOIN unnest(%(starts)s::timestamptz[], %(befores)s::timestamptz[]) AS span(start, before)
-JOIN {table} AS stored ON stored.tenant_id = %(tenant_id)s AND stored.asset_id = asset.id
+JOIN {source} AS stored ON stored.tenant_id = %(tenant_id)s AND stored.asset_id = asset.id
     AND stored.timestamp >= span.start AND stored.timestamp < span.before
-WHERE stored.timestamp >= %(first)s AND stored.timestamp < %(last)s
-  AND available_at <= coalesce(%(as_known_at)s::timestamptz, 'infinity') {usable}
+WHERE stored.timestamp >= %(first)s AND stored.timestamp < %(last)s {usable}
 GROUP BY asset.id
 """
-_READINGS_OF_ASSETS_SQL = _OF_ASSETS_SQL.format(
-    packed="timestamptz_send(timestamp) || float8send(value)",
-    table="timeseries_data",
-    usable="AND metric = %(metric)s AND (quality IS NULL OR quality <> ALL (%(bad)s))",
-)
-_WEATHER_OF_ASSETS_SQL = _OF_ASSETS_SQL.format(
-    packed=f"timestamptz_send(timestamp) || {_PACKED_WEATHER}", table="weather_features", usable=""
-)
 Span = tuple[datetime, datetime]  # [start, before)
 
 
@@ -79,23 +84,23 @@ def window(
     Args:
         before: the moment the question is asked for (`as_of`); a reading at or after it is not seen.
         start: the earliest time; None for all there is.
-        as_known_at: leave out what reached us later. None: everything known by now. A value that was
-            corrected later is left out, as what it was before is not kept.
+        as_known_at: leave out what reached us later; what was corrected later is what it was before. None:
+            everything known by now.
 
     Returns:
         Microseconds since 1970 UTC, int64, shape (n,), strictly increasing; and the values, float64,
         shape (n,), in the unit of the asset, never NaN. Values of a quality in BAD_QUALITY are left out.
     """
-    parameters = [
-        tenant_id,
-        asset_id,
-        metric,
-        start or _LONG_AGO,
-        before,
-        as_known_at,
-        list(BAD_QUALITY),
-    ]
-    records = _records(_READINGS_SQL, parameters, _POINT)
+    about = {
+        "tenant_id": tenant_id,
+        "asset_id": asset_id,
+        "metric": metric,
+        "start": start or _LONG_AGO,
+        "before": before,
+        "as_known_at": as_known_at,
+        "bad": list(BAD_QUALITY),
+    }
+    records = _records(_readings_sql(_OF_ASSET_SQL, as_known_at), about, _POINT)
     return _times(records), records["value"].astype(np.float64)
 
 
@@ -119,9 +124,14 @@ def weather(
 
     Only columns with at least one value are in the answer. `as_known_at`: as in `window`.
     """
-    return _weather_window(
-        _records(_WEATHER_SQL, [tenant_id, asset_id, start, before, as_known_at], _WEATHER)
-    )
+    about = {
+        "tenant_id": tenant_id,
+        "asset_id": asset_id,
+        "start": start,
+        "before": before,
+        "as_known_at": as_known_at,
+    }
+    return _weather_window(_records(_weather_sql(_OF_ASSET_SQL, as_known_at), about, _WEATHER))
 
 
 def windows(
@@ -137,9 +147,8 @@ def windows(
     An asset without a reading there is not in the answer.
     """
     about = {"metric": metric, "bad": list(BAD_QUALITY)}
-    packed = _records_of_assets(
-        _READINGS_OF_ASSETS_SQL, tenant_id, asset_ids, spans, as_known_at, _POINT, about
-    )
+    sql = _readings_sql(_OF_ASSETS_SQL, as_known_at)
+    packed = _records_of_assets(sql, tenant_id, asset_ids, spans, as_known_at, _POINT, about)
     return {asset_id: (_times(records), records["value"].astype(np.float64)) for asset_id, records in packed}
 
 
@@ -152,9 +161,8 @@ def weather_of(
     as_known_at: datetime | None = None,
 ) -> dict[str, WeatherWindow]:
     """The weather of [start, before) at many assets, in one query; each as in `weather`."""
-    packed = _records_of_assets(
-        _WEATHER_OF_ASSETS_SQL, tenant_id, asset_ids, [(start, before)], as_known_at, _WEATHER, {}
-    )
+    sql = _weather_sql(_OF_ASSETS_SQL, as_known_at)
+    packed = _records_of_assets(sql, tenant_id, asset_ids, [(start, before)], as_known_at, _WEATHER, {})
     return {asset_id: _weather_window(records) for asset_id, records in packed}
 
 
@@ -168,12 +176,16 @@ def latest_at(
 ) -> datetime | None:
     """Time of the last usable reading (before `before`), or None. `as_known_at`: as in `window`."""
     readings = _usable(tenant_id, asset_id, metric)
-    if as_known_at is not None:
-        readings = readings.filter(available_at__lte=as_known_at)
-    if before is not None:
-        readings = readings.filter(timestamp__lt=before)
-    found: datetime | None = readings.aggregate(latest=Max("timestamp"))["latest"]
-    return found
+    then = {} if as_known_at is None else {"available_at__lte": as_known_at}
+    past = {} if before is None else {"timestamp__lt": before}
+    latest: datetime | None = readings.filter(**then, **past).aggregate(latest=Max("timestamp"))["latest"]
+    if as_known_at is None:
+        return latest
+    earlier = _usable(tenant_id, asset_id, metric, of=ReadingRevision).filter(
+        **then, **past, superseded_at__gt=as_known_at
+    )
+    corrected: datetime | None = earlier.aggregate(latest=Max("timestamp"))["latest"]
+    return max(filter(None, (latest, corrected)), default=None)
 
 
 def latest_readings(*, tenant_id: str, asset_id: str, limit: int = 20) -> QuerySet[Reading]:
@@ -231,12 +243,24 @@ def gaps(
     )
 
 
-def _usable(tenant_id: str, asset_id: str, metric: str) -> QuerySet[Reading]:
-    readings = Reading.objects.for_tenant(tenant_id).filter(asset_id=asset_id, metric=metric)
+def _usable(
+    tenant_id: str, asset_id: str, metric: str, of: type[Reading | ReadingRevision] = Reading
+) -> QuerySet[Any]:
+    readings = of.objects.for_tenant(tenant_id).filter(asset_id=asset_id, metric=metric)
     return readings.filter(Q(quality__isnull=True) | ~Q(quality__in=BAD_QUALITY))
 
 
-def _records(sql: str, parameters: list[Any], record: np.dtype[np.void]) -> NDArray[np.void]:
+def _readings_sql(template: str, as_known_at: datetime | None) -> str:
+    source = "timeseries_data" if as_known_at is None else _READINGS_THEN
+    return template.format(packed=_PACKED_READING, source=source, usable=_USABLE)
+
+
+def _weather_sql(template: str, as_known_at: datetime | None) -> str:
+    source = "weather_features" if as_known_at is None else _WEATHER_THEN
+    return template.format(packed=_PACKED_WEATHER, source=source, usable="")
+
+
+def _records(sql: str, parameters: dict[str, Any], record: np.dtype[np.void]) -> NDArray[np.void]:
     with connection.cursor() as cursor:
         cursor.execute(sql, parameters)
         (packed,) = cursor.fetchone()

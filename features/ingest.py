@@ -50,13 +50,23 @@ _SAME_READING = """
     AND stored.metric = (%(metrics)s::text[])[incoming.metric] AND stored.timestamp = incoming.timestamp
     AND stored.timestamp BETWEEN %(first)s::timestamptz AND %(last)s::timestamptz
 """
+_CHANGED_READING = f"""
+{_SAME_READING} AND (stored.value, stored.quality)
+    IS DISTINCT FROM (incoming.value, (%(qualities)s::text[])[incoming.quality])
+"""
+_KEEP_READINGS = f"""
+INSERT INTO timeseries_revisions (tenant_id, asset_id, metric, timestamp, value, quality, available_at)
+SELECT stored.tenant_id, stored.asset_id, stored.metric, stored.timestamp, stored.value, stored.quality,
+    stored.available_at
+FROM timeseries_data AS stored, incoming_readings AS incoming
+WHERE {_CHANGED_READING}
+"""  # noqa: S608  no value is put into the text
 _UPDATE_READINGS = f"""
 UPDATE timeseries_data AS stored
 SET value = incoming.value, quality = (%(qualities)s::text[])[incoming.quality], available_at = now()
 FROM incoming_readings AS incoming
-WHERE {_SAME_READING} AND (stored.value, stored.quality)
-    IS DISTINCT FROM (incoming.value, (%(qualities)s::text[])[incoming.quality])
-"""  # noqa: S608  no value is put into the text
+WHERE {_CHANGED_READING}
+"""  # noqa: S608
 _INSERT_READINGS = f"""
 INSERT INTO timeseries_data (tenant_id, asset_id, metric, timestamp, value, quality)
 SELECT %(tenant_id)s, %(asset_id)s, (%(metrics)s::text[])[metric], timestamp, value,
@@ -72,12 +82,22 @@ _SAME_WEATHER = """
 _GIVEN = {name: f"nullif(incoming.{name}, 'NaN')" for name in WEATHER_COLUMNS}
 _MERGED = {name: f"coalesce({given}, stored.{name})" for name, given in _GIVEN.items()}
 # What a row does not say stays as it was: temperature and irradiance may come from two files.
+_CHANGED_WEATHER = f"""
+{_SAME_WEATHER} AND ({", ".join(f"stored.{name}" for name in WEATHER_COLUMNS)})
+    IS DISTINCT FROM ({", ".join(_MERGED.values())})
+"""
+_KEEP_WEATHER = f"""
+INSERT INTO weather_revisions (tenant_id, asset_id, timestamp, {", ".join(WEATHER_COLUMNS)}, available_at)
+SELECT stored.tenant_id, stored.asset_id, stored.timestamp,
+    {", ".join(f"stored.{name}" for name in WEATHER_COLUMNS)}, stored.available_at
+FROM weather_features AS stored, incoming_weather AS incoming
+WHERE {_CHANGED_WEATHER}
+"""  # noqa: S608
 _UPDATE_WEATHER = f"""
 UPDATE weather_features AS stored
 SET {", ".join(f"{name} = {merged}" for name, merged in _MERGED.items())}, available_at = now()
 FROM incoming_weather AS incoming
-WHERE {_SAME_WEATHER} AND ({", ".join(f"stored.{name}" for name in WEATHER_COLUMNS)})
-    IS DISTINCT FROM ({", ".join(_MERGED.values())})
+WHERE {_CHANGED_WEATHER}
 """  # noqa: S608
 _INSERT_WEATHER = f"""
 INSERT INTO weather_features (tenant_id, asset_id, timestamp, {", ".join(WEATHER_COLUMNS)})
@@ -120,7 +140,9 @@ def store_readings(
                 )
         parameters = {"metrics": metrics.names, "qualities": qualities.names}
         keys = ("incoming_readings", "metric, timestamp")
-        return _settle(asset, keys, (_UPDATE_READINGS, _INSERT_READINGS), span, rejections, parameters)
+        return _settle(
+            asset, keys, (_KEEP_READINGS, _UPDATE_READINGS, _INSERT_READINGS), span, rejections, parameters
+        )
 
 
 def store_weather(
@@ -145,7 +167,7 @@ def store_weather(
                 columns = [batch.columns.get(name, unsaid) for name in WEATHER_COLUMNS]
                 write(batch.rows, batch.times_us - _POSTGRES_EPOCH_US, *columns)
         keys = ("incoming_weather", "timestamp")
-        return _settle(asset, keys, (_UPDATE_WEATHER, _INSERT_WEATHER), span, rejections, {})
+        return _settle(asset, keys, (_KEEP_WEATHER, _UPDATE_WEATHER, _INSERT_WEATHER), span, rejections, {})
 
 
 class Codes:
@@ -272,7 +294,7 @@ def _quality_codes(batch: ReadingBatch, qualities: Codes) -> NDArray[np.int16]:
 def _settle(
     asset: Asset,
     keys: tuple[str, str],
-    statements: tuple[str, str],
+    statements: tuple[str, str, str],
     span: Span,
     rejections: Rejections,
     parameters: dict[str, Any],
@@ -282,7 +304,7 @@ def _settle(
     if span.rows == 0:
         transaction.set_rollback(True)  # no asset without a reading
     else:
-        update, insert = statements
+        keep, update, insert = statements
         table, key = keys
         about = {"tenant_id": asset.tenant_id, "asset_id": asset.asset_id, **span.bounds, **parameters}
         with connection.cursor() as cursor:
@@ -290,8 +312,10 @@ def _settle(
                 cursor.execute(_KEEP_LAST.format(table=table, key=key))
                 duplicates = cursor.rowcount
                 insert += f"ORDER BY {key}"  # neighbours in time become neighbours on disk
-            cursor.execute(update, about)
+            cursor.execute(keep, about)  # what is corrected was known until now
             updated = cursor.rowcount
+            if updated:
+                cursor.execute(update, about)
             cursor.execute(insert, about)
             accepted = cursor.rowcount
         changed = []
