@@ -31,6 +31,7 @@ from omarino.tenancy import TenantOwned, TenantQuerySet
 LEASE = timedelta(seconds=60)  # of a worker that stopped saying so, the work is another's
 WAKE_AGAIN = timedelta(seconds=60)  # a message not answered for so long is taken for lost
 MOST_ATTEMPTS = 3
+IMPATIENT = {"socket_timeout": 1, "socket_connect_timeout": 1, "retry_on_timeout": False}
 log = structlog.get_logger(__name__)
 JobT = TypeVar("JobT", bound="Job", covariant=True)
 
@@ -214,8 +215,9 @@ class Job(TenantOwned):
         from omarino.celery import app
 
         try:
-            # Once: the sweep asks again, and a person may be waiting for the answer to a request.
-            app.send_task(self.task, args=[str(self.pk)], retry=False)
+            # Once, and without patience: the sweep asks again, and a person may be waiting for an answer.
+            with app.connection_for_write(transport_options=IMPATIENT) as broker:
+                app.send_task(self.task, args=[str(self.pk)], connection=broker, retry=False)
         except (BrokerError, RedisError, OSError) as fault:
             log.warning("job_not_queued", task=self.task, job_id=str(self.pk), reason=type(fault).__name__)
 

@@ -58,7 +58,7 @@ def running_worker(folder: Path, environment: Mapping[str, str] | None = None) -
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,
-            env={**os.environ, **_servers(), **(environment or {})},
+            env={**os.environ, **servers(), **(environment or {})},
             cwd=settings.BASE_DIR,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -83,7 +83,8 @@ def wait_until(
         time.sleep(0.005)
 
 
-def _servers() -> dict[str, str]:
+def servers() -> dict[str, str]:
+    """The settings by which another process works on the servers and files of the tests."""
     said = connection.settings_dict
     user, password = quote(said["USER"], safe=""), quote(said["PASSWORD"], safe="")
     return {
