@@ -66,6 +66,12 @@ class MayManageModels(_HasOneOf):
     roles = frozenset({MODEL_ADMIN})
 
 
+class MayReadAudit(_HasOneOf):
+    """It names people and what they did."""
+
+    roles = frozenset({MODEL_ADMIN})
+
+
 class PermissionsByVerb:
     """For a view whose verbs need different roles: those named here, the rest as `permission_classes` says."""
 

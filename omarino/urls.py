@@ -7,6 +7,7 @@ from django.urls import include, path
 from drf_spectacular.views import SpectacularJSONAPIView, SpectacularRedocView, SpectacularSwaggerSplitView
 
 from omarino import login
+from omarino.audit_views import AuditListView, AuditRecordView
 from omarino.health import DetailedHealthView, HealthView
 from omarino.scraping import MetricsView
 
@@ -33,6 +34,8 @@ urlpatterns = [
     path("admin/oidc/authenticate/", login.BeginView.as_view(), name="oidc_authentication_init"),
     path("admin/oidc/callback/", login.ReturnView.as_view(), name="oidc_authentication_callback"),
     path("admin/", admin.site.urls),
+    path("ai/audit", AuditListView.as_view(), name="audit"),
+    path("ai/audit/<uuid:pk>", AuditRecordView.as_view(), name="audit-record"),
     path("ai/features/", include("features.urls")),
     path("ai/models/", include("registry.urls")),
     path("ai/", include("forecasting.urls")),

@@ -21,6 +21,8 @@ from rest_framework.views import APIView
 from anomalies.models import Detection
 from features.models import Asset, FeatureExport
 from features.set_actions import define_set
+from omarino import audit
+from omarino.audit_models import AuditRecord
 from omarino.authentication import Principal
 from registry.models import ModelVersion, Stage
 from tests.factories import (
@@ -80,6 +82,12 @@ def export(owner: Principal, *, status: str = "pending") -> dict[str, Any]:
     return {"export_id": row.pk}
 
 
+def audit_record(owner: Principal) -> dict[str, Any]:
+    """The newest record of the owner's tenant."""
+    audit.record(owner.tenant_id, "stored", "readings", "meter-of-the-owner")
+    return {"pk": AuditRecord.objects.for_tenant(owner.tenant_id)[0].pk}
+
+
 # by the name of the route: makes a row of somebody's and gives what stands for it in the address
 
 ROWS: dict[str, Callable[[Principal], dict[str, Any]]] = {
@@ -90,6 +98,7 @@ ROWS: dict[str, Callable[[Principal], dict[str, Any]]] = {
     "retry-export": lambda owner: export(owner, status="failed"),
     **dict.fromkeys(("asset", "get-features", "get-features-batch"), asset),
     "feature-set": feature_set,
+    "audit-record": audit_record,
     **dict.fromkeys(
         ("model-version", "model-artifact", "promote-model", "approve-model", "predict", "batch-predict"),
         model_id,
@@ -206,7 +215,10 @@ def every_route() -> list[Route]:
     ]
 
 
-OF_THE_SERVICE = {"feature-sets"}  # lists that hold what every tenant has as well
+OF_THE_SERVICE = {
+    "audit",  # to which making the rows of the others adds
+    "feature-sets",
+}  # lists that hold what every tenant has as well
 PUBLIC = {"health", "api/health", "health/detailed", "metrics", "openapi.json", "docs", "redoc"}
 
 
