@@ -13,7 +13,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.utils import OperationalError
 from django.utils import timezone
 
-from features.timescale import have_timescaledb, run_file
+from features.timescale import has_hypertables, run_file
 
 AGGREGATES = {"hourly_features": timedelta(hours=1), "daily_features": timedelta(hours=24)}
 FUNCTIONS = ("get_lag_features", "get_rolling_features")
@@ -35,7 +35,7 @@ log = structlog.get_logger(__name__)
 
 def make_objects(connection: BaseDatabaseWrapper) -> None:
     """Make what is missing, in the form that suits this database. Again changes nothing."""
-    timescale = have_timescaledb(connection)
+    timescale = has_hypertables(connection)
     for name in AGGREGATES:
         if timescale:
             _make_continuous(connection, name)
@@ -48,17 +48,13 @@ def make_objects(connection: BaseDatabaseWrapper) -> None:
             run_file(connection, name)
 
 
-def are_there(connection: BaseDatabaseWrapper) -> bool:
-    return all(_kind(connection, name) is not None for name in (*AGGREGATES, *MATERIALIZED))
-
-
 def drop_objects(connection: BaseDatabaseWrapper) -> None:
     with connection.cursor() as cursor:
         for name in MATERIALIZED:
             cursor.execute(f"DROP MATERIALIZED VIEW IF EXISTS {name}")
         cursor.execute("DROP FUNCTION IF EXISTS get_lag_features, get_rolling_features")
         for name in AGGREGATES:
-            if have_timescaledb(connection):
+            if has_hypertables(connection):
                 cursor.execute(f"DROP MATERIALIZED VIEW IF EXISTS {name}")
             else:
                 cursor.execute(f"DROP VIEW IF EXISTS {name}, {name}_live")
@@ -82,7 +78,7 @@ def refresh_aggregates(connection: BaseDatabaseWrapper, *, since: datetime | Non
 
     `since`: what was dropped lies before it, and is not looked at again. Not within a transaction.
     """
-    if not have_timescaledb(connection):
+    if not has_hypertables(connection):
         return
     with connection.cursor() as cursor:
         cursor.execute("SET statement_timeout = 0")

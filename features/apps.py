@@ -12,13 +12,14 @@ class FeaturesConfig(AppConfig):
     def ready(self) -> None:
         from features import checks  # noqa: F401  registers itself
 
-        post_migrate.connect(keep_policies, sender=self)
+        post_migrate.connect(keep_objects, sender=self)
 
 
-def keep_policies(using: str, **_: Any) -> None:
-    """After every migration, and so at every deployment, the database is told what the settings say."""
-    from features import aggregates, retention
+def keep_objects(using: str, **_: Any) -> None:
+    """After every migration, and so at every deployment: what is missing is made, and policies say what settings say."""
+    from features import aggregates, retention  # models are not there before
 
     connection = connections[using]
-    if aggregates.are_there(connection):
+    if "retention_cuts" in connection.introspection.table_names():
+        aggregates.make_objects(connection)
         retention.apply_policies(connection)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from django.db import connection
-from django.db.models import Max, Q, QuerySet
+from django.db.models import Max, Min, Q, QuerySet
 from numpy.typing import NDArray
 
 from features.models import WEATHER_COLUMNS, Reading, ReadingRevision
@@ -186,6 +186,15 @@ def latest_at(
     )
     corrected: datetime | None = earlier.aggregate(latest=Max("timestamp"))["latest"]
     return max(filter(None, (latest, corrected)), default=None)
+
+
+def bounds(
+    *, tenant_id: str, asset_id: str, before: datetime, metric: str = "value"
+) -> tuple[datetime, datetime] | tuple[None, None]:
+    """Times of the first and of the last usable reading before `before`."""
+    readings = _usable(tenant_id, asset_id, metric).filter(timestamp__lt=before)
+    found = readings.aggregate(first=Min("timestamp"), last=Max("timestamp"))
+    return found["first"], found["last"]
 
 
 def latest_readings(*, tenant_id: str, asset_id: str, limit: int = 20) -> QuerySet[Reading]:

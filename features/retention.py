@@ -25,7 +25,7 @@ from features.models import (
     Weather,
     WeatherRevision,
 )
-from features.timescale import have_timescaledb
+from features.timescale import has_hypertables
 
 READINGS = "timeseries_data"
 _DAY = timedelta(days=1)
@@ -59,7 +59,7 @@ def dropped_before() -> datetime | None:
 
 def apply_policies(connection: BaseDatabaseWrapper) -> None:
     """With TimescaleDB, have its policies say what the settings say. Again changes nothing; not in a transaction."""
-    if not have_timescaledb(connection):
+    if not has_hypertables(connection):
         return
     wanted = kept_days()
     with connection.cursor() as cursor:
@@ -90,7 +90,7 @@ def expire(*, now: datetime) -> dict[str, int]:
     wanted = kept_days()
     if not wanted:
         return {}
-    timescale = have_timescaledb(connection)
+    timescale = has_hypertables(connection)
     cuts = {name: _midnight(now) - days * _DAY for name, days in wanted.items()}
     went = {} if timescale else _expire_rows(cuts)
     if timescale and _advance(cuts[READINGS]):

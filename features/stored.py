@@ -21,7 +21,7 @@ from features.catalog import HOUR, FeatureSet, WeatherAt
 from features.models import Asset, StoredFeatures, TenantFeatureSet
 
 COMES_LATE = timedelta(hours=48)
-ROWS_AT_ONCE = 5_000
+ROWS_AT_ONCE = 2_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _STORE = """
@@ -80,14 +80,14 @@ def _since(asset: Asset, declared: FeatureSet, now: datetime) -> datetime:
 
 
 def _store(asset: Asset, declared: FeatureSet, start: datetime, before: datetime) -> int:
-    """Up to the hour in which the last reading is: after it nothing would be new."""
+    """From the first reading to the hour after the last one: beyond them nothing would be new."""
     key = {"tenant_id": asset.tenant_id, "asset_id": asset.asset_id}
-    last = history.latest_at(**key, before=before)
-    if last is None:
+    first, last = history.bounds(**key, before=before)
+    if first is None or last is None:
         return 0
-    moments = np.arange(
-        -(-_us(start) // compute.HOUR_US), -(-_us(min(before, last + HOUR)) // compute.HOUR_US)
-    )
+    begins = -(-_us(max(start, first)) // compute.HOUR_US)
+    ends = min(-(-_us(before) // compute.HOUR_US), _us(last) // compute.HOUR_US + 2)
+    moments = np.arange(begins, max(begins, ends))
     written = 0
     for begin in range(0, moments.size, ROWS_AT_ONCE):
         part = moments[begin : begin + ROWS_AT_ONCE] * compute.HOUR_US

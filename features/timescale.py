@@ -48,6 +48,18 @@ def make_hypertables(connection: BaseDatabaseWrapper) -> bool:
     return True
 
 
+def has_hypertables(connection: BaseDatabaseWrapper) -> bool:
+    """Are the readings a hypertable? Asks, and changes nothing."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT to_regclass('timescaledb_information.hypertables')")
+        if cursor.fetchone()[0] is None:
+            return False
+        cursor.execute(
+            "SELECT EXISTS (SELECT FROM timescaledb_information.hypertables WHERE hypertable_name = 'timeseries_data')"
+        )
+        return bool(cursor.fetchone()[0])
+
+
 def run_file(connection: BaseDatabaseWrapper, name: str) -> None:
     """Run features/sql/<name>.sql."""
     with connection.cursor() as cursor:
