@@ -15,9 +15,10 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.text import capfirst
 
 from omarino import audit
+from omarino.audit_models import AuditRecord
 from omarino.authentication import TENANT_ID
 from omarino.models import User
-from omarino.permissions import MayRead
+from omarino.permissions import MayRead, MayReadAudit
 from omarino.tenancy import TenantOwned
 
 RowT = TypeVar("RowT", bound=TenantOwned)
@@ -159,3 +160,16 @@ class PersonAdmin(UserAdmin[User]):
         for user in queryset:
             audit.record(user.tenant_id, "deleted", "person", user.pk, before=audit.digest(user))
         return super().log_deletions(request, queryset)  # type: ignore[misc]
+
+
+@admin.register(AuditRecord)
+class AuditRecordAdmin(TenantAdmin[AuditRecord]):
+    """Read, and nothing else: the database would refuse it."""
+
+    view_roles = MayReadAudit.roles
+    list_display = ["at", "username", "outcome", "verb", "kind", "object_id"]
+    list_filter = ["outcome", "kind", "verb"]
+    search_fields = ["username", "subject", "object_id", "request_id"]
+    date_hierarchy = "at"
+    list_per_page = 100
+    fields = [*list_display, "subject", "before", "after", "facts", "request_id"]
