@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from features.models import Asset
 from forecasting.charts import fan_chart, in_words
-from forecasting.models import Forecast, ForecastQuerySet
+from forecasting.models import DriftFlag, Forecast, ForecastQuerySet, ForecastScore
 from omarino.admin import TenantAdmin, person
 from omarino.errors import HubError
 from omarino.permissions import MayForecast
@@ -147,3 +147,61 @@ class ForecastAdmin(TenantAdmin[Forecast]):
             f"admin/forecasting/forecast/{name}.html",
             {**self.admin_site.each_context(request), "opts": self.opts, **context},
         )
+
+
+@admin.register(ForecastScore)
+class ForecastScoreAdmin(TenantAdmin[ForecastScore]):
+    """How forecasts turned out. Nobody writes here but the hourly scoring."""
+
+    list_display = ["day", "asset_id", "model_name", "leads", "count", "error", "relative", "held", "lean"]
+    list_filter = ["model_name", "lead_hours", "day"]
+    search_fields = ["asset_id"]
+    date_hierarchy = "day"
+    list_per_page = 50
+
+    @admin.display(description="Ahead", ordering="lead_hours")
+    def leads(self, score: ForecastScore) -> str:
+        return f"up to {score.lead_hours} h"
+
+    @admin.display(description="Mean error", ordering="mae")
+    def error(self, score: ForecastScore) -> str:
+        return quantity(score.mae)
+
+    @admin.display(description="Of the reading")
+    def relative(self, score: ForecastScore) -> str:
+        return percent(score.mae / score.size) if score.size else "–"
+
+    @admin.display(description="In band", ordering="coverage")
+    def held(self, score: ForecastScore) -> str:
+        return percent(score.coverage)
+
+    @admin.display(description="Too high by", ordering="bias")
+    def lean(self, score: ForecastScore) -> str:
+        return quantity(score.bias)
+
+
+@admin.register(DriftFlag)
+class DriftFlagAdmin(TenantAdmin[DriftFlag]):
+    """What moved, and asks for a training."""
+
+    list_display = [
+        "asset_id",
+        "kind",
+        "model_name",
+        "found",
+        "allowed",
+        "raised_at",
+        "seen_at",
+        "cleared_at",
+    ]
+    list_filter = ["kind", ("cleared_at", admin.EmptyFieldListFilter)]
+    search_fields = ["asset_id"]
+    list_per_page = 50
+
+    @admin.display(description="Found", ordering="value")
+    def found(self, flag: DriftFlag) -> str:
+        return f"{flag.value:.2f}"
+
+    @admin.display(description="Allowed", ordering="limit")
+    def allowed(self, flag: DriftFlag) -> str:
+        return f"{flag.limit:.2f}"

@@ -87,6 +87,7 @@ class Forecast(TenantOwned):
             models.Index(
                 fields=["tenant_id", "asset_id", "-made_at", "-id"], name="forecasting_newest_of_asset"
             ),  # the list of one asset
+            models.Index(fields=["made_at"], name="forecasting_made"),  # what is to be scored, of all tenants
         ]
         constraints = [
             models.CheckConstraint(
@@ -109,3 +110,80 @@ class Forecast(TenantOwned):
         rows = zip(self.p10, self.p50, self.p90, self.confidence, strict=True)
         for index, (p10, p50, p90, confidence) in enumerate(rows):
             yield Step(self.first_target_at + index * interval, p10, p50, p90, confidence)
+
+
+class ForecastScoreQuerySet(TenantQuerySet["ForecastScore"]):
+    """Of one tenant, like every other."""
+
+
+class ForecastScore(TenantOwned):
+    """How the forecasts of an asset by one model turned out, at one range of leads, on one UTC day of targets.
+
+    Made anew from the readings as they are now while the day is younger than FORECAST_RESCORED_DAYS; then it stays.
+    """
+
+    asset_id = models.CharField(max_length=128, editable=False)
+    model_name = models.CharField(max_length=128, editable=False)
+    lead_hours = models.PositiveSmallIntegerField(editable=False)  # up to here, from the one before
+    day = models.DateField(editable=False)
+    count = models.PositiveIntegerField(editable=False)  # outcomes, of however many forecasts
+    mae = models.FloatField(editable=False)
+    pinball = models.FloatField(editable=False)  # mean of p10, p50, p90
+    coverage = models.FloatField(editable=False)  # share inside p10..p90, meant to be 0.8
+    bias = models.FloatField(editable=False)  # forecast minus observed
+    size = models.FloatField(editable=False)  # mean of |observed|
+    scored_at = models.DateTimeField(editable=False)
+
+    objects = ForecastScoreQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-day", "asset_id", "model_name", "lead_hours"]
+        indexes = [models.Index(fields=["day"], name="forecasting_scores_of_days")]  # the metrics
+        constraints = [
+            models.UniqueConstraint(
+                fields=["tenant_id", "asset_id", "day", "model_name", "lead_hours"],
+                name="forecasting_score_once",
+            ),
+            models.CheckConstraint(condition=Q(coverage__range=(0, 1)), name="forecasting_coverage_share"),
+            models.CheckConstraint(condition=Q(count__gte=1), name="forecasting_score_of_something"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.model_name} of {self.asset_id} on {self.day}, up to {self.lead_hours} h ahead"
+
+
+class DriftKind(models.TextChoices):
+    COVERAGE = "coverage"  # the band holds more, or less, than it says
+    READINGS = "readings"  # they are spread otherwise than the weeks before
+
+
+class DriftFlagQuerySet(TenantQuerySet["DriftFlag"]):
+    def raised(self) -> Self:
+        return self.filter(cleared_at=None)
+
+
+class DriftFlag(TenantOwned):
+    """Something moved, and the model asks to be trained again. Cleared when it is found in its bounds again."""
+
+    asset_id = models.CharField(max_length=128, editable=False)
+    kind = models.CharField(max_length=10, choices=DriftKind, editable=False)
+    model_name = models.CharField(max_length=128, blank=True, editable=False)  # empty: whichever
+    value = models.FloatField(editable=False)  # the coverage, or the stability index
+    limit = models.FloatField(editable=False)  # how far it may be off, or how large it may be
+    raised_at = models.DateTimeField(editable=False)
+    seen_at = models.DateTimeField(editable=False)
+    cleared_at = models.DateTimeField(null=True, editable=False)
+
+    objects = DriftFlagQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-raised_at", "-id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["tenant_id", "asset_id", "kind", "model_name"], name="forecasting_flag_once"
+            ),
+            models.CheckConstraint(condition=Q(kind__in=DriftKind.values), name="forecasting_drift_known"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} of {self.asset_id}"

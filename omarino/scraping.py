@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import hmac
+import math
 import os
 import threading
 import time
@@ -40,6 +41,7 @@ FRESH_S = 5.0  # several scrapers, or an impatient one, ask the database no ofte
 PATIENCE_S = 2.0
 DEAD = "0"  # stands for a process's number where the files of those that are gone are added up
 log = structlog.get_logger(__name__)
+OF_APPS: list[Collector] = []  # what the apps above have to tell; each adds its own when it is ready
 ValueT = TypeVar("ValueT")
 OpenWorks = list[tuple[str, str, int, float]]  # kind, status, how many, age of the oldest in seconds
 
@@ -73,7 +75,7 @@ class MetricsView(APIView):
         return f'Bearer realm="{settings.SERVICE_NAME} metrics"'
 
     def get(self, request: HttpRequest) -> HttpResponse:
-        return HttpResponse(exposition(Waiting()), content_type=CONTENT_TYPE_LATEST)
+        return HttpResponse(exposition(Waiting(), *OF_APPS), content_type=CONTENT_TYPE_LATEST)
 
 
 def exposition(*more: Collector) -> bytes:
@@ -182,18 +184,19 @@ class Reading(Generic[ValueT]):
     `latest` is None while the part that knows it is away.
     """
 
-    def __init__(self, read: Callable[[], ValueT]) -> None:
+    def __init__(self, read: Callable[[], ValueT], *, fresh_s: float = FRESH_S) -> None:
         self._read = read
+        self._fresh_s = fresh_s
         self._lock = threading.Lock()
         self._value: ValueT | None = None
-        self._tried_at = -FRESH_S
+        self._tried_at = -math.inf
         self._thread: threading.Thread | None = None
 
     def latest(self) -> ValueT | None:
         with self._lock:
             thread = self._thread
             if thread is None or not thread.is_alive():
-                if time.monotonic() - self._tried_at < FRESH_S:
+                if time.monotonic() - self._tried_at < self._fresh_s:
                     return self._value
                 thread = self._thread = threading.Thread(target=self._refresh, daemon=True)
                 thread.start()
@@ -211,18 +214,24 @@ class Reading(Generic[ValueT]):
             self._tried_at = time.monotonic()
 
 
-def _open_works() -> OpenWorks:
-    """On a connection of this thread alone, new each time, so that a dead one is never waited for."""
+@contextmanager
+def own_connection() -> Iterator[None]:
+    """Of this thread alone, new each time, so that a dead one is never waited for; and for short questions."""
     try:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute("SET LOCAL statement_timeout = 1500")
-            return [
-                (kind._meta.label_lower, status, *_how_many(kind, status))
-                for kind in jobs.kinds()
-                for status in (jobs.JobStatus.PENDING, jobs.JobStatus.PROCESSING)
-            ]
+            yield
     finally:
         connection.close()
+
+
+def _open_works() -> OpenWorks:
+    with own_connection():
+        return [
+            (kind._meta.label_lower, status, *_how_many(kind, status))
+            for kind in jobs.kinds()
+            for status in (jobs.JobStatus.PENDING, jobs.JobStatus.PROCESSING)
+        ]
 
 
 def _how_many(kind: type[jobs.Job], status: str) -> tuple[int, float]:

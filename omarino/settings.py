@@ -374,6 +374,27 @@ DEFAULT_FORECAST_INTERVAL = env.integer(
     maximum=1440,
     meaning="`interval_minutes` when not asked for",
 )
+FORECAST_RESCORED_DAYS = env.integer(
+    "FORECAST_RESCORED_DAYS",
+    default=7,
+    minimum=1,
+    maximum=90,
+    meaning="Days back that forecasts are scored again, so that late and corrected readings count",
+)
+DRIFT_COVERAGE = env.number(
+    "DRIFT_COVERAGE",
+    default=0.15,
+    minimum=0.01,
+    maximum=0.8,
+    meaning="How far the share of outcomes inside p10..p90 may be from 0.8, over two weeks, before a flag is raised",
+)
+DRIFT_STABILITY_INDEX = env.number(
+    "DRIFT_STABILITY_INDEX",
+    default=0.5,
+    minimum=0.05,
+    maximum=100,
+    meaning="Population stability index of four weeks of readings against the four before that raises a flag",
+)
 ANOMALY_THRESHOLD = env.number(
     "ANOMALY_THRESHOLD", default=3.0, minimum=1.0, maximum=5.0, meaning="`sensitivity` when not asked for"
 )
@@ -709,6 +730,11 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
         "options": {"expires": 900.0},
     },
     "store-features": {"task": "features.store_features", "schedule": 3600.0, "options": {"expires": 3600.0}},
+    "score-forecasts": {
+        "task": "forecasting.score_forecasts",
+        "schedule": 3600.0,
+        "options": {"expires": 3600.0},
+    },
     "look-at-watches": {
         "task": "anomalies.look_at_what_is_due",
         "schedule": 30.0,
