@@ -541,6 +541,7 @@ INSTALLED_APPS = [
     "registry",
     "forecasting",
     "anomalies",
+    "explanations",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",

@@ -40,4 +40,5 @@ urlpatterns = [
     path("ai/models/", include("registry.urls")),
     path("ai/", include("forecasting.urls")),
     path("ai/", include("anomalies.urls")),
+    path("ai/", include("explanations.urls")),
 ]

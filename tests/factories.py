@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,6 +11,9 @@ import numpy as np
 import pyarrow as pa
 
 from anomalies.models import Detection
+from explanations.answers import About, local_answer
+from explanations.attribution import Attribution, Method
+from explanations.models import Explanation
 from features.batches import ReadingBatch, Rejections, WeatherBatch
 from features.catalog import FEATURE_SETS
 from features.ingest import store_readings, store_weather
@@ -84,6 +88,38 @@ def make_detection_row(owner: Principal, *, scores: Sequence[float] = (3.2,), **
             "mean_score": 0.8,
             "max_score": max(scores, default=0.0),
             "anomalies": anomalies,
+            **fields,
+        }
+    )
+
+
+def make_explanation_row(owner: Principal, **fields: Any) -> Explanation:
+    """Why 12 kW: 10 are usual, 3 are of the hour, and the temperature takes one away."""
+    parts = [("hour_of_day", 18.0, 3.0), ("temperature", 4.5, -1.0)]
+    attribution = Attribution(
+        tuple(name for name, _, _ in parts),
+        np.array([[value for _, value, _ in parts]]),
+        np.array([10.0]),
+        np.array([[amount for _, _, amount in parts]]),
+        np.array([12.0]),
+    )
+    method = Method("linear, exact", "the prediction", "the training rows")
+    now = datetime.now(UTC)
+    return Explanation.objects.create(
+        **{
+            "tenant_id": owner.tenant_id,
+            "requested_by": owner.subject,
+            "status": "completed",
+            "progress": 1.0,
+            "started_at": now,
+            "completed_at": now,
+            "scope": "local",
+            "subject": "model",
+            "subject_id": uuid.uuid4(),
+            "model_name": "site-load",
+            "model_version": "v1.0.0",
+            "question_digest": uuid.uuid4().hex * 2,
+            "answer": local_answer(attribution, method, About("The prediction is", "its base", "kW")),
             **fields,
         }
     )

@@ -28,6 +28,7 @@ from registry.models import ModelVersion, Stage
 from tests.factories import (
     make_asset,
     make_detection_row,
+    make_explanation_row,
     make_export,
     make_forecast_row,
     make_version,
@@ -92,6 +93,9 @@ def audit_record(owner: Principal) -> dict[str, Any]:
 
 ROWS: dict[str, Callable[[Principal], dict[str, Any]]] = {
     "forecast": lambda owner: {"pk": make_forecast_row(owner).pk},
+    "explanation": lambda owner: {"pk": make_explanation_row(owner).pk},
+    "explain": model_id,
+    "explain-globally": model_id,
     **dict.fromkeys(("detection", "anomaly-feedback"), detection),
     **dict.fromkeys(("export", "cancel-export"), export),
     "download-export": lambda owner: export(owner, status="completed"),
@@ -117,6 +121,8 @@ DAY = [
 
 BODIES: dict[tuple[str, str], dict[str, Any] | Callable[[], bytes]] = {
     ("make-forecast", "post"): {"asset_id": "meter", "forecast_type": "load", "historical_data": DAY},
+    ("explain", "post"): {"model_name": "site-load", "input_features": FEATURES},
+    ("explain-globally", "post"): {"model_name": "site-load", "dataset": [FEATURES]},
     ("detect-anomalies", "post"): {"asset_id": "meter", "time_series": DAY},
     ("anomaly-feedback", "post"): {"timestamp": "2025-01-01T00:00:00Z", "is_true": False},
     ("store-readings", "post"): {"asset_id": "meter", "readings": DAY},

@@ -1,0 +1,223 @@
+"""Forests of scikit-learn as LightGBM's text, whose own TreeSHAP is exact, in float64, and needs no shap.
+
+Lundberg et al. (2020), Nature Machine Intelligence 2:56, algorithm 2: at each node the share of training
+weight says how often a row without the feature would go which way.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import lightgbm
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.dummy import DummyClassifier, DummyRegressor
+from sklearn.ensemble import (
+    ExtraTreesClassifier,
+    ExtraTreesRegressor,
+    GradientBoostingClassifier,
+    GradientBoostingRegressor,
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+    RandomForestClassifier,
+    RandomForestRegressor,
+)
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+AVERAGED = (RandomForestRegressor, RandomForestClassifier, ExtraTreesRegressor, ExtraTreesClassifier)
+SINGLE = (DecisionTreeRegressor, DecisionTreeClassifier)  # ExtraTree* are theirs
+BOOSTED = (GradientBoostingRegressor, GradientBoostingClassifier)
+BY_HISTOGRAM = (HistGradientBoostingRegressor, HistGradientBoostingClassifier)
+LARGEST_WEIGHT = 2_000_000_000  # LightGBM counts in 32 bits
+NAN_IS_MISSING, DEFAULT_LEFT = 2 << 2, 2
+
+
+class NotConvertible(Exception):
+    """It is a forest, but not one LightGBM's trees can say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """A binary tree in arrays by node. left, right: -1 at a leaf. value: of leaves. weight: of training rows."""
+
+    left: Ints
+    right: Ints
+    feature: Ints
+    threshold: Floats  # x <= threshold goes left
+    missing_left: NDArray[np.bool_]
+    value: Floats
+    weight: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Forest:
+    """start + the sum of the trees' leaves is the raw output. is_float32: rows are rounded to it before."""
+
+    trees: list[Tree]
+    start: float
+    is_float32: bool
+
+    @property
+    def cost(self) -> float:
+        """Leaves times squared depth, which TreeSHAP's time grows with."""
+        return float(sum((tree.left < 0).sum() * _depth(tree) ** 2 for tree in self.trees))
+
+
+def forests_of(estimator: Any) -> list[Forest] | None:
+    """One forest for each output (classes; one for a number or two classes boosted); None for no forest.
+
+    Raises NotConvertible for categorical splits, weights that are no whole numbers, or a start that differs
+    from row to row.
+    """
+    if isinstance(estimator, AVERAGED):
+        members = [member.tree_ for member in estimator.estimators_]
+        return [
+            Forest([_of_sklearn(tree, output, 1 / len(members)) for tree in members], 0.0, True)
+            for output in range(_outputs(members[0]))
+        ]
+    if isinstance(estimator, SINGLE):
+        tree = estimator.tree_
+        return [Forest([_of_sklearn(tree, output, 1.0)], 0.0, True) for output in range(_outputs(tree))]
+    if isinstance(estimator, BOOSTED):
+        starts = _starts(estimator)
+        return [
+            Forest(
+                [
+                    _of_sklearn(stage.tree_, 0, estimator.learning_rate)
+                    for stage in estimator.estimators_[:, k]
+                ],
+                starts[k],
+                True,
+            )
+            for k in range(estimator.estimators_.shape[1])
+        ]
+    if isinstance(estimator, BY_HISTOGRAM):
+        starts = np.ravel(estimator._baseline_prediction)
+        stages = estimator._predictors
+        return [
+            Forest([_of_histogram(stage[k].nodes) for stage in stages], float(starts[k]), False)
+            for k in range(len(stages[0]))
+        ]
+    return None
+
+
+def as_booster(forest: Forest, features: int) -> lightgbm.Booster:
+    """A booster whose raw scores and contributions are those of the forest, less its start.
+
+    Raises NotConvertible.
+    """
+    trees = [_text_of(index, tree) for index, tree in enumerate(forest.trees)]
+    head = "\n".join(
+        [
+            "tree",
+            "version=v4",
+            "num_class=1",
+            "num_tree_per_iteration=1",
+            "label_index=0",
+            f"max_feature_idx={features - 1}",
+            "objective=regression",
+            "feature_names=" + " ".join(f"Column_{index}" for index in range(features)),
+            "feature_infos=" + " ".join(["[-1e+300:1e+300]"] * features),
+            "tree_sizes=" + " ".join(str(len(tree)) for tree in trees),
+            "",
+            "",
+        ]
+    )
+    return lightgbm.Booster(
+        model_str=head + "".join(trees) + "end of trees\n\nparameters:\nend of parameters\n"
+    )
+
+
+def _outputs(tree: Any) -> int:
+    return int(tree.value.shape[2])
+
+
+def _starts(estimator: Any) -> list[float]:
+    """The constant each raw output begins with."""
+    init = estimator.init_
+    if not isinstance(init, DummyRegressor | DummyClassifier | str):
+        raise NotConvertible("its first guess is a model of its own")
+    raw = estimator._raw_predict_init(np.zeros((1, estimator.n_features_in_), dtype=np.float32))
+    return [float(value) for value in np.ravel(raw)]
+
+
+def _of_sklearn(tree: Any, output: int, factor: float) -> Tree:
+    return Tree(
+        left=np.asarray(tree.children_left, dtype=np.int64),
+        right=np.asarray(tree.children_right, dtype=np.int64),
+        feature=np.asarray(tree.feature, dtype=np.int64),
+        threshold=np.asarray(tree.threshold, dtype=np.float64),
+        missing_left=np.asarray(tree.missing_go_to_left, dtype=np.bool_),
+        value=factor * np.asarray(tree.value[:, 0, output], dtype=np.float64),
+        weight=np.asarray(tree.weighted_n_node_samples, dtype=np.float64),
+    )
+
+
+def _of_histogram(nodes: Any) -> Tree:
+    leaf = nodes["is_leaf"].astype(bool)
+    if (nodes["is_categorical"].astype(bool) & ~leaf).any():
+        raise NotConvertible("it splits by categories")
+    return Tree(
+        left=np.where(leaf, -1, nodes["left"].astype(np.int64)),
+        right=np.where(leaf, -1, nodes["right"].astype(np.int64)),
+        feature=nodes["feature_idx"].astype(np.int64),
+        threshold=nodes["num_threshold"].astype(np.float64),
+        missing_left=nodes["missing_go_to_left"].astype(bool),
+        value=nodes["value"].astype(np.float64),
+        weight=nodes["count"].astype(np.float64),
+    )
+
+
+def _text_of(index: int, tree: Tree) -> str:
+    """One tree as LightGBM writes it: inner nodes and leaves numbered apart, leaves as -1 - number."""
+    inner = np.flatnonzero(tree.left >= 0)
+    leaves = np.flatnonzero(tree.left < 0)
+    weight = _whole(tree.weight)
+    number = np.empty(tree.left.size, dtype=np.int64)
+    number[inner] = np.arange(inner.size)
+    number[leaves] = -1 - np.arange(leaves.size)
+    lines = [f"Tree={index}", f"num_leaves={leaves.size}", "num_cat=0"]
+    if inner.size:
+        kinds = NAN_IS_MISSING + DEFAULT_LEFT * tree.missing_left[inner]
+        lines += [
+            _line("split_feature", tree.feature[inner]),
+            _line("split_gain", np.ones(inner.size, dtype=np.int64)),
+            _line("threshold", np.clip(tree.threshold[inner], -1e300, 1e300)),
+            _line("decision_type", kinds),
+            _line("left_child", number[tree.left[inner]]),
+            _line("right_child", number[tree.right[inner]]),
+        ]
+    lines += [
+        _line("leaf_value", tree.value[leaves]),
+        _line("leaf_weight", weight[leaves]),
+        _line("leaf_count", weight[leaves]),
+    ]
+    if inner.size:
+        lines += [
+            _line("internal_value", np.zeros(inner.size, dtype=np.int64)),
+            _line("internal_weight", weight[inner]),
+            _line("internal_count", weight[inner]),
+        ]
+    return "\n".join([*lines, "is_linear=0", "shrinkage=1", "", "", ""])
+
+
+def _line(name: str, values: NDArray[Any]) -> str:
+    return f"{name}=" + " ".join(map(repr, values.tolist()))
+
+
+def _whole(weight: Floats) -> Ints:
+    rounded = np.rint(weight)
+    if not np.array_equal(rounded, weight) or weight.max() > LARGEST_WEIGHT or weight.min() < 1:
+        raise NotConvertible("its training rows were weighted")
+    return rounded.astype(np.int64)
+
+
+def _depth(tree: Tree) -> int:
+    depth = np.ones(tree.left.size, dtype=np.int64)
+    for node in np.flatnonzero(tree.left >= 0).tolist():  # children lie behind their parent
+        depth[tree.left[node]] = depth[tree.right[node]] = depth[node] + 1
+    return int(depth.max())
