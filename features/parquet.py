@@ -210,6 +210,7 @@ class BucketSink(Sink):
     def __init__(self, storage: Any, export: FeatureExport) -> None:
         super().__init__()
         self._client = storage.connection.meta.client
+        self._encryption = dict(storage.object_parameters)
         self._object = {"Bucket": storage.bucket_name, "Key": _key(storage, export.storage_path)}
         self._parts: list[dict[str, Any]] = []
         self._waiting = bytearray()
@@ -223,7 +224,7 @@ class BucketSink(Sink):
 
     def _begin(self) -> str:
         said = self._client.create_multipart_upload(
-            **self._object, ContentType="application/vnd.apache.parquet"
+            **self._object, **self._encryption, ContentType="application/vnd.apache.parquet"
         )
         return str(said["UploadId"])
 

@@ -19,6 +19,15 @@ def hosts_are_named(**_: Any) -> list[CheckMessage]:
     return []
 
 
+@register(Tags.security)
+def storage_is_reached_over_tls(**_: Any) -> list[CheckMessage]:
+    if settings.DEVELOPMENT or not settings.MINIO_ENDPOINT_URL.startswith("http://"):
+        return []
+    message = "Models and exports travel to MINIO_ENDPOINT_URL unencrypted."
+    hint = "Name an https:// endpoint, with S3_CA_BUNDLE where its authority is your own."
+    return [Warning(message, hint=hint, id="omarino.W002")]
+
+
 @register(Tags.database)
 def tables_have_row_security(databases: Sequence[str] | None = None, **_: Any) -> list[CheckMessage]:
     found: list[CheckMessage] = []

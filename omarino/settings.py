@@ -235,6 +235,22 @@ _s3_secret = env.secret("MINIO_SECRET_KEY", meaning="S3 secret")
 _aws_key = env.secret("AWS_ACCESS_KEY_ID", meaning="The S3 key by its AWS name, when the one above is unset")
 _aws_secret = env.secret("AWS_SECRET_ACCESS_KEY", meaning="The S3 secret by its AWS name, likewise")
 AWS_REGION = env.text("AWS_REGION", default="us-east-1", meaning="S3 region")
+S3_SERVER_SIDE_ENCRYPTION = env.text(
+    "S3_SERVER_SIDE_ENCRYPTION",
+    choices=("AES256", "aws:kms"),
+    meaning="Asks the S3 service to keep objects encrypted, by its own key or by one of its key service",
+)
+S3_KMS_KEY_ID = env.text("S3_KMS_KEY_ID", meaning="Which key of the key service; unset, its default")
+S3_CA_BUNDLE = env.text(
+    "S3_CA_BUNDLE", meaning="File of the authorities that the S3 endpoint's certificate is held against"
+)
+env.require(
+    not S3_KMS_KEY_ID or S3_SERVER_SIDE_ENCRYPTION == "aws:kms",
+    "S3_KMS_KEY_ID needs S3_SERVER_SIDE_ENCRYPTION=aws:kms.",
+)
+env.require(
+    not S3_CA_BUNDLE or Path(S3_CA_BUNDLE).is_file(), f"S3_CA_BUNDLE: there is no file {S3_CA_BUNDLE}."
+)
 MODEL_STORAGE_BUCKET = env.text("MODEL_STORAGE_BUCKET", default="ml-models", meaning="S3 bucket")
 MODEL_STORAGE_PATH = Path(
     env.text(
@@ -262,6 +278,11 @@ STATIC_ROOT = Path(
 )
 
 
+_encryption = {"ServerSideEncryption": S3_SERVER_SIDE_ENCRYPTION} if S3_SERVER_SIDE_ENCRYPTION else {}
+if S3_KMS_KEY_ID:
+    _encryption["SSEKMSKeyId"] = S3_KMS_KEY_ID
+
+
 def _storage(folder: Path, prefix: str) -> dict[str, Any]:
     if not MINIO_ENDPOINT_URL:
         return {
@@ -278,6 +299,8 @@ def _storage(folder: Path, prefix: str) -> dict[str, Any]:
             "bucket_name": MODEL_STORAGE_BUCKET,
             "location": prefix,
             "file_overwrite": True,
+            "verify": S3_CA_BUNDLE or None,  # None: the authorities that come with botocore; never False
+            "object_parameters": _encryption,
             "max_memory_size": 16_777_216,  # of a file that is read; what is larger goes through a temporary one
             "client_config": Config(
                 signature_version="s3v4",
