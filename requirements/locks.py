@@ -15,8 +15,9 @@ from pathlib import Path
 FOLDER = Path(__file__).resolve().parent
 EXTRAS = {
     "production.txt": [],
+    "otel.txt": ["otel"],
     "run.txt": ["embedded"],
-    "dev.txt": ["embedded", "xgboost", "onnx", "test", "dev"],
+    "dev.txt": ["embedded", "xgboost", "onnx", "otel", "test", "dev"],
 }
 STAMP = "# Made by `make lock`; stamp "
 
