@@ -8,7 +8,7 @@ VENV ?= .venv
 PY = $(VENV)/bin/python
 UV = $(shell command -v uv 2>/dev/null)
 
-.PHONY: up test browser check lock openapi configuration bench bench-forecast bench-stack bench-ingest bench-anomaly bench-serving clean
+.PHONY: up test browser check lock openapi configuration bench bench-forecast bench-stack bench-ingest bench-features bench-anomaly bench-serving clean
 
 up: $(VENV)/.installed
 	@set -a; if [ -f .env ]; then . ./.env; fi; set +a; exec $(PY) manage.py up
@@ -127,7 +127,7 @@ lock: $(VENV)/.installed-dev
 
 # Benchmarks: minutes each; benchmarks/README.md says what they measure.
 
-bench: bench-forecast bench-stack bench-ingest bench-anomaly bench-serving
+bench: bench-forecast bench-stack bench-ingest bench-features bench-anomaly bench-serving
 
 bench-forecast: $(VENV)/.installed-dev
 	@$(PY) -m benchmarks.forecast --write docs/benchmarks/forecast.md
@@ -137,6 +137,10 @@ bench-stack: $(VENV)/.installed-dev
 
 bench-ingest: $(VENV)/.installed-dev
 	@$(PY) -m benchmarks.ingest --write docs/benchmarks/ingest.md
+
+bench-features: $(VENV)/.installed-dev
+	@$(PY) -m benchmarks.features_export --write docs/benchmarks/features-export.md
+	@$(PY) -m benchmarks.features_online --write docs/benchmarks/features-online.md
 
 bench-anomaly: $(VENV)/.installed-dev
 	@OMP_NUM_THREADS=1 $(PY) -m benchmarks.anomaly --write docs/benchmarks/anomaly.md
