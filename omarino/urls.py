@@ -38,6 +38,7 @@ urlpatterns = [
     path("ai/audit/<uuid:pk>", AuditRecordView.as_view(), name="audit-record"),
     path("ai/features/", include("features.urls")),
     path("ai/models/", include("registry.urls")),
+    path("ai/mlflow/", include("registry.mlflow.urls")),
     path("ai/", include("forecasting.urls")),
     path("ai/", include("anomalies.urls")),
     path("ai/", include("explanations.urls")),

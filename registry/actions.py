@@ -114,7 +114,7 @@ def register_version(
     try:
         with transaction.atomic():
             artifacts.hold(tenant_id, model_name, version)
-            row.model = _model_named(tenant_id, model_name)
+            row.model = model_row(tenant_id, model_name)
             if row.model.versions.filter(version=version).exists():
                 raise VersionExists(model_id=label)
             row.save(force_insert=True)
@@ -304,7 +304,7 @@ def _note(
     return noted
 
 
-def _model_named(tenant_id: str, name: str) -> RegisteredModel:
+def model_row(tenant_id: str, name: str) -> RegisteredModel:
     """The model's row, made on first use and held, so that its stages do not move meanwhile."""
     rows = RegisteredModel.objects.for_tenant(tenant_id)
     if not rows.filter(name=name).exists():

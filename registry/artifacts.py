@@ -137,7 +137,11 @@ def _storage() -> Storage:
 
 
 def _write(path: str, content: File[Any]) -> None:
-    storage = _storage()
+    write(_storage(), path, content)
+
+
+def write(storage: Storage, path: str, content: File[Any]) -> None:
+    """In a folder what stood there is replaced; a bucket that is not there yet is made."""
     if isinstance(storage, FileSystemStorage):
         storage.delete(path)  # what a crash left there; a folder would give the new file another name
         storage.save(path, content)

@@ -119,6 +119,27 @@ class ModelFailed(HubError):
     detail = "{model_id} cannot answer for these rows: {reason}."
 
 
+class ModelExists(HubError):
+    status = 409
+    code = "model_exists"
+    title = "Model exists"
+    detail = "A model {name!r} is registered already. Register its next version."
+
+
+class SourceRefused(HubError):
+    status = 422
+    code = "source_refused"
+    title = "Unprocessable content"
+    detail = "The source cannot be registered: {reason}."
+
+
+class MlflowUnsupported(HubError):
+    status = 422
+    code = "mlflow_unsupported"
+    title = "Not offered to MLflow"
+    detail = "{reason}."
+
+
 class StorageUnavailable(Outage):
     code = "storage_unavailable"
     detail = "The storage of models does not answer. Nothing was changed; try again shortly."

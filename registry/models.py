@@ -245,6 +245,39 @@ class Transition(TenantOwned):
         return f"{self.version}: {self.from_stage or 'new'} to {self.to_stage}"
 
 
+class TrackedQuerySet(TenantQuerySet["Tracked"]):
+    """Of one tenant, like every other."""
+
+
+class Tracked(TenantOwned):
+    """What an MLflow client tells before it registers: a run, or a model it has logged."""
+
+    class Kind(models.TextChoices):
+        RUN = "run"
+        MODEL = "model"
+
+    id = models.CharField(
+        primary_key=True, max_length=34, editable=False
+    )  # as MLflow writes them: hex, or m-hex
+    kind = models.CharField(max_length=5, choices=Kind)
+    name = models.CharField(max_length=256)
+    body = models.JSONField(default=dict)  # status, metrics, params, tags
+    made_at = models.DateTimeField(db_default=Now(), editable=False)
+
+    objects = TrackedQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-made_at", "-id"]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(kind__in=["run", "model"]), name="registry_tracked_kind_known"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}"
+
+
 REFERENCE = re.compile(rf"([^:/]{{1,64}}):({NAME_PATTERN})(?::({VERSION_PATTERN}|production|latest))?")
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import urlencode
 
 from django.core.files.base import ContentFile
 from django.core.files.storage import storages
@@ -24,7 +25,8 @@ from features.set_actions import define_set
 from omarino import audit
 from omarino.audit_models import AuditRecord
 from omarino.authentication import Principal
-from registry.models import ModelVersion, Stage
+from registry.mlflow import folders
+from registry.models import ModelVersion, Stage, Tracked
 from tests.factories import (
     make_asset,
     make_detection_row,
@@ -109,6 +111,57 @@ ROWS: dict[str, Callable[[Principal], dict[str, Any]]] = {
     ),
     **dict.fromkeys(("model-gates", "model-production"), model_name),
 }
+RUN, LOGGED = "0" * 31 + "1", "m-" + "0" * 31 + "1"
+
+
+def mlflow_model(owner: Principal) -> dict[str, Any]:
+    """The owner's one model, in production; what MLflow's calls name it by."""
+    model_id(owner, stage=Stage.PRODUCTION)
+    return {"name": "site-load", "version": "1", "alias": "production"}
+
+
+def mlflow_run(owner: Principal) -> dict[str, Any]:
+    """The owner's one run, its model logged and uploaded; the model it is registered for is there as well."""
+    model_id(owner)
+    for kind, key in ((Tracked.Kind.RUN, RUN), (Tracked.Kind.MODEL, LOGGED)):
+        if not Tracked.objects.filter(id=key).exists():
+            Tracked.objects.create(tenant_id=owner.tenant_id, kind=kind, id=key, name="run")
+    path = f"runs/{RUN}/artifacts/model"
+    folders.keep(owner.tenant_id, f"{path}/model.lgb", [lightgbm_text()])
+    return {"run_id": RUN, "metric_key": "mae", "key": LOGGED, "path": f"{path}/model.lgb"}
+
+
+ROWS |= {
+    **dict.fromkeys(
+        (
+            *("mlflow-model", "mlflow-latest", "mlflow-alias", "mlflow-version", "mlflow-transition"),
+            "mlflow-download-uri",
+        ),
+        mlflow_model,
+    ),
+    "mlflow-delete-version": model_id,
+    **dict.fromkeys(
+        (
+            *("mlflow-create-version", "mlflow-run", "mlflow-update-run", "mlflow-log-metric"),
+            *("mlflow-metric-history", "mlflow-log-parameter", "mlflow-log-batch", "mlflow-set-tag"),
+            *("mlflow-outputs", "mlflow-logged-model", "mlflow-logged-model-tags", "mlflow-artifacts"),
+            "mlflow-artifact",
+        ),
+        mlflow_run,
+    ),
+}
+
+# by the name of the route and its verb: what names its row in the query
+
+QUERIES: dict[tuple[str, str], tuple[str, ...]] = {
+    ("mlflow-model", "get"): ("name",),
+    ("mlflow-version", "get"): ("name", "version"),
+    ("mlflow-download-uri", "get"): ("name", "version"),
+    ("mlflow-alias", "get"): ("name", "alias"),
+    ("mlflow-run", "get"): ("run_id",),
+    ("mlflow-metric-history", "get"): ("run_id", "metric_key"),
+    ("mlflow-artifacts", "get"): ("path",),
+}
 FEATURES = {"a": 1, "b": 2, "c": 3, "d": 4}
 
 DAY = [
@@ -152,6 +205,25 @@ BODIES: dict[tuple[str, str], dict[str, Any] | Callable[[], bytes]] = {
     ("model-gates", "put"): {"required_metrics": ["mae"]},
     ("predict", "post"): {"input": FEATURES},
     ("batch-predict", "post"): {"inputs": [FEATURES]},
+    ("mlflow-create-model", "post"): {"name": "other-load"},
+    ("mlflow-latest", "post"): {"name": "site-load"},
+    ("mlflow-create-version", "post"): {"name": "site-load", "source": f"runs:/{RUN}/model"},
+    ("mlflow-delete-version", "delete"): {"name": "site-load", "version": "1"},
+    ("mlflow-transition", "post"): {"name": "site-load", "version": "1", "stage": "Archived"},
+    ("mlflow-alias", "post"): {"name": "site-load", "alias": "production", "version": "1"},
+    ("mlflow-alias", "delete"): {"name": "site-load", "alias": "production"},
+    ("mlflow-create-run", "post"): {"experiment_id": "0"},
+    ("mlflow-update-run", "post"): {"run_id": RUN, "status": "FINISHED"},
+    ("mlflow-log-metric", "post"): {"run_id": RUN, "key": "mae", "value": 1.5},
+    ("mlflow-log-parameter", "post"): {"run_id": RUN, "key": "num_leaves", "value": "7"},
+    ("mlflow-set-tag", "post"): {"run_id": RUN, "key": "by", "value": "hand"},
+    ("mlflow-log-batch", "post"): {"run_id": RUN, "metrics": [{"key": "mae", "value": 1.5}]},
+    ("mlflow-outputs", "post"): {"run_id": RUN},
+    ("mlflow-logged-models", "post"): {"name": "model"},
+    ("mlflow-search-logged-models", "post"): {},
+    ("mlflow-logged-model", "patch"): {"status": "LOGGED_MODEL_READY"},
+    ("mlflow-logged-model-tags", "patch"): {"tags": [{"key": "by", "value": "hand"}]},
+    ("mlflow-artifact", "put"): lightgbm_text,
 }
 
 
@@ -169,7 +241,7 @@ class Route:
 
     @property
     def has_an_id(self) -> bool:
-        return "<" in self.path
+        return "<" in self.path or (self.name, self.verb) in QUERIES
 
     @property
     def is_known(self) -> bool:
@@ -180,8 +252,14 @@ class Route:
     def url(self, names: Mapping[str, Any] | None = None) -> str:
         """Its address with these names; without any, that of a row that is not there."""
         wanted = re.findall(r"<(?:(\w+):)?(\w+)>", self.path)
-        nothing = {name: uuid.uuid4() if kind == "uuid" else "no-such-row" for kind, name in wanted}
-        return reverse(self.name, kwargs={**nothing, **(names or {})})
+        nothing: dict[str, Any] = {
+            name: uuid.uuid4() if kind == "uuid" else "no-such-row" for kind, name in wanted
+        }
+        in_path = {name: (names or {}).get(name, nothing[name]) for name in nothing}
+        asked = {
+            name: (names or {}).get(name, "no-such-row") for name in QUERIES.get((self.name, self.verb), ())
+        }
+        return reverse(self.name, kwargs=in_path) + (f"?{urlencode(asked)}" if asked else "")
 
     def prepared(self, owner: Principal) -> dict[str, Any]:
         """What it needs is there, named in its address or in its body; the names of its address."""
@@ -224,6 +302,8 @@ def every_route() -> list[Route]:
 OF_THE_SERVICE = {
     "audit",  # to which making the rows of the others adds
     "feature-sets",
+    "mlflow-experiment",
+    "mlflow-experiment-by-name",
 }  # lists that hold what every tenant has as well
 PUBLIC = {"health", "api/health", "health/detailed", "metrics", "openapi.json", "docs", "redoc"}
 

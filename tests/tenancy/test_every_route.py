@@ -48,8 +48,10 @@ def ask(
 ) -> Any:
     told = route.body(tenant_id)
     body = told if isinstance(told, bytes) else b"" if told is None else json.dumps(told).encode()
+    url = route.url(names)
+    query = query.replace("?", "&", 1) if "?" in url else query
     response: Any = client.generic(
-        route.verb.upper(), route.url(names) + query, cast(Any, body), "application/json", headers=headers
+        route.verb.upper(), url + query, cast(Any, body), "application/json", headers=headers
     )
     if response.streaming:
         response.getvalue()  # to its end, where its file is closed
