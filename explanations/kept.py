@@ -100,15 +100,12 @@ def _of_registered(forecast: Forecast) -> tuple[Attribution, Method]:
     left = medians - attribution.predictions
     if method.output != "the prediction":
         raise NotAdditive(what=f"A forecast by {version}", reason=f"its parts add up to the {method.output}")
-    if (np.abs(left) > again.SAME * np.abs(medians).max()).any():  # never below nought
-        attribution = Attribution(
-            (*attribution.names, "limits"),
-            np.column_stack((attribution.values, np.full(left.size, np.nan))),
-            attribution.base,
-            np.column_stack((attribution.contributions, left)),
-            medians,
-        )
-    return attribution, method
+    names, values, contributions = attribution.names, attribution.values, attribution.contributions
+    if (np.abs(left) > again.SAME * np.abs(medians).max()).any():  # a load is never below nought
+        names = (*names, "limits")
+        values = np.column_stack((values, np.full(left.size, np.nan)))
+        contributions = np.column_stack((contributions, left))
+    return Attribution(names, values, attribution.base, contributions, medians).settled(again.SAME), method
 
 
 def about_forecast(forecast: Forecast, index: int) -> About:
