@@ -12,14 +12,14 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from features import export_admin, history, overview
+from features import export_admin, history, overview, set_admin
 from features.actions import remove_asset
 from features.models import Asset, AssetQuerySet, time_zones
 from omarino.admin import TenantAdmin, TenantForm, person
 from omarino.permissions import MayUseFeatures
 from omarino.templatetags.quantities import age
 
-__all__ = ["AssetAdmin", "export_admin"]  # Django looks for pages in this module only
+__all__ = ["AssetAdmin", "export_admin", "set_admin"]  # Django looks for pages in this module only
 
 
 class AssetForm(TenantForm[Asset]):
