@@ -43,16 +43,19 @@ class Package:
 
     def __init__(self, output: Path) -> None:
         self.listed: list[dict[str, Any]] = []
-        self._zip = zipfile.ZipFile(output, "x", zipfile.ZIP_DEFLATED) if output.suffix == ".zip" else None
+        self._zip = None
         self._folder = output
-        if self._zip is None:
-            output.mkdir(mode=0o700)
+        if output.suffix == ".zip":
+            file = os.fdopen(os.open(output, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600), "w+b")
+            self._zip = zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED)
+            self._closing = file
         else:
-            output.chmod(0o600)
+            output.mkdir(mode=0o700)
 
     def close(self) -> None:
         if self._zip is not None:
             self._zip.close()
+            self._closing.close()
 
     def add(self, name: str, parts: Iterator[bytes], **about: Any) -> None:
         digest, size = hashlib.sha256(), 0
