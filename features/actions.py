@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from django.db import transaction
+from django.db import connection, transaction
 
+from features import aggregates
 from features.batches import Outcome, ReadingBatch, Rejections, WeatherBatch
 from features.columns import Layout, Wanted, reading_layout, weather_layout
 from features.errors import SiteUnreadable, TooManyReadings
@@ -100,6 +101,7 @@ def remove_asset(*, tenant_id: str, asset_id: str) -> None:
             raise NotFound
         for kind in (Reading, ReadingRevision, Weather, WeatherRevision, StoredFeatures):
             kind.objects.for_tenant(tenant_id).filter(asset_id=asset_id).delete()
+        aggregates.forget(connection, tenant_id=tenant_id, asset_id=asset_id)
         audit.record(tenant_id, "removed", "asset", asset_id, before=audit.digest(asset))
         asset.delete()
 

@@ -12,6 +12,7 @@ import structlog
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.utils import OperationalError
 from django.utils import timezone
+from psycopg import sql
 
 from features.timescale import has_hypertables, run_file
 
@@ -29,6 +30,10 @@ SELECT add_continuous_aggregate_policy(
     %s, start_offset => INTERVAL '3 days', end_offset => %s, schedule_interval => INTERVAL '30 minutes',
     if_not_exists => TRUE
 )
+"""
+_MATERIALIZED_IN = """
+SELECT materialization_hypertable_schema, materialization_hypertable_name
+FROM timescaledb_information.continuous_aggregates WHERE view_name = ANY(%s)
 """
 log = structlog.get_logger(__name__)
 
@@ -92,6 +97,19 @@ def refresh_aggregates(connection: BaseDatabaseWrapper, *, since: datetime | Non
             log.info("refresh_left_to_another", reason=str(fault).strip())
         finally:
             cursor.execute("RESET statement_timeout")
+
+
+def forget(connection: BaseDatabaseWrapper, *, tenant_id: str, asset_id: str) -> None:
+    """Delete what the aggregates keep of an asset; the materialized views lose it with their next refresh."""
+    with connection.cursor() as cursor:
+        if has_hypertables(connection):
+            cursor.execute(_MATERIALIZED_IN, [list(AGGREGATES)])
+            kept = [sql.Identifier(schema, table) for schema, table in cursor.fetchall()]
+        else:
+            kept = [sql.Identifier(f"{name}_kept") for name in AGGREGATES]
+        for table in kept:
+            statement = sql.SQL("DELETE FROM {} WHERE tenant_id = %s AND asset_id = %s").format(table)
+            cursor.execute(statement, [tenant_id, asset_id])
 
 
 def _make_continuous(connection: BaseDatabaseWrapper, name: str) -> None:

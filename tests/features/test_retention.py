@@ -11,6 +11,7 @@ from django.core.cache import cache
 from django.db import connection
 
 from features import online, retention
+from features.actions import remove_asset
 from features.catalog import choose
 from features.checks import enough_is_kept
 from features.models import Asset, Reading, RetentionCut, Weather
@@ -198,6 +199,21 @@ def test_a_period_too_short_for_the_features_is_warned_of(settings: Any) -> None
     assert [warning.id for warning in enough_is_kept()] == ["features.W002"]
     settings.RETENTION_READINGS_DAYS = 366
     assert enough_is_kept() == []
+
+
+def test_a_removed_asset_leaves_nothing_in_the_aggregates(keeps: Any, database: str) -> None:
+    with_chunks_of_a_day(database)
+    put(days=30)
+    put(days=1, asset_id="another")
+    retention.apply_policies(connection)
+    drop_old(database)
+
+    remove_asset(tenant_id="alpha", asset_id="main-meter")
+
+    with connection.cursor() as cursor:
+        for view in ("hourly_features", "daily_features"):
+            cursor.execute(f"SELECT DISTINCT asset_id FROM {view}")  # noqa: S608
+            assert cursor.fetchall() == [("another",)]
 
 
 def policies() -> dict[str, str]:
