@@ -1,4 +1,4 @@
-"""Detections in the admin: look at one. They are records, so nobody changes them."""
+"""Detections, watches and alerts in the admin: to look at. The first and last are records, so nobody changes them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
 from anomalies.charts import flagged_chart, in_words
-from anomalies.models import Detection, DetectionQuerySet
+from anomalies.models import Alert, Detection, DetectionQuerySet, Watch
 from features.models import Asset
 from omarino.admin import TenantAdmin
 from omarino.templatetags.quantities import percent
@@ -91,3 +91,31 @@ class DetectionAdmin(TenantAdmin[Detection]):
         }
         request.current_app = self.admin_site.name
         return TemplateResponse(request, "admin/anomalies/detection/page.html", context)
+
+
+@admin.register(Watch)
+class WatchAdmin(TenantAdmin[Watch]):
+    """What is watched, and whether looking works. The API sets watches up and changes them."""
+
+    list_display = ["asset_id", "method", "every", "minimum_severity", "is_active", "looked_at", "last_error"]
+    list_filter = ["is_active", "method"]
+    search_fields = ["asset_id"]
+    list_per_page = 50
+    exclude = ["webhook_secret", "tenant_id"]
+    readonly_fields = ["created_by", "created_at", "looked_at", "next_look_at", "judged_until", "last_error"]
+
+
+@admin.register(Alert)
+class AlertAdmin(TenantAdmin[Alert]):
+    """What the watches found, and whether somebody was told."""
+
+    list_display = ["asset", "kind", "severity", "first_at", "last_at", "sending", "last_answer", "raised_at"]
+    list_filter = ["severity", "sending", "kind", "raised_at"]
+    search_fields = ["watch__asset_id"]
+    list_select_related = ["watch"]
+    list_per_page = 50
+    exclude = ["tenant_id"]
+
+    @admin.display(description="Asset", ordering="watch__asset_id")
+    def asset(self, alert: Alert) -> str:
+        return alert.watch.asset_id

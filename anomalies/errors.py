@@ -20,3 +20,10 @@ class NotFlagged(HubError):
     code = "not_flagged"
     title = "Not flagged"
     detail = "This detection flagged nothing at {timestamp}. Name the timestamp of one of its anomalies."
+
+
+class TooManyWatches(HubError):
+    status = 409
+    code = "too_many_watches"
+    title = "Too many watches"
+    detail = "There are {most} watches already, as many as a tenant may have. Remove one first."

@@ -9,12 +9,11 @@ from django.conf import settings
 from django.utils import timezone
 from rest_framework import serializers
 
-from anomalies.models import Detection, Method
+from anomalies.models import Detection, Method, Severity
 from features.models import validate_asset_id
 from omarino.api import TenantField
 from omarino.series import SeriesField
 
-SEVERITIES = ["low", "medium", "high", "critical"]
 
 
 class DetectionRequestSerializer(serializers.Serializer[Any]):
@@ -74,7 +73,7 @@ class AnomalySerializer(serializers.Serializer[Any]):
     anomaly_score = serializers.FloatField(help_text="Standard deviations of the method's own residual.")
     is_anomaly = serializers.BooleanField()
     expected_range = ExpectedRangeSerializer(help_text="At that very time.")
-    severity = serializers.ChoiceField(choices=SEVERITIES, allow_null=True)
+    severity = serializers.ChoiceField(choices=Severity.choices, allow_null=True)
     kind = serializers.CharField(
         allow_null=True,
         help_text="spike, drop_to_zero, stuck, level_shift, scale_error, missing_block, drift, night_load or unusual.",

@@ -719,7 +719,11 @@ SPECTACULAR_SETTINGS = {
     "REDOC_DIST": "SIDECAR",
     "COMPONENT_SPLIT_REQUEST": True,
     "SCHEMA_PATH_PREFIX": "/ai",
-    "ENUM_NAME_OVERRIDES": {"StageEnum": "registry.models.Stage", "JobStatusEnum": "omarino.jobs.JobStatus"},
+    "ENUM_NAME_OVERRIDES": {
+        "StageEnum": "registry.models.Stage",
+        "JobStatusEnum": "omarino.jobs.JobStatus",
+        "SeverityEnum": "anomalies.models.Severity",
+    },
 }
 
 # The queue: a wake-up only, the rows are the truth. A task longer than the visibility timeout would be

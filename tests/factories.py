@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from anomalies.models import Detection
+from anomalies.models import Alert, Detection, Watch
 from explanations.answers import About, local_answer
 from explanations.attribution import Attribution, Method
 from explanations.models import Explanation
@@ -93,36 +93,25 @@ def make_detection_row(owner: Principal, *, scores: Sequence[float] = (3.2,), **
     )
 
 
-def make_explanation_row(owner: Principal, **fields: Any) -> Explanation:
-    """Why 12 kW: 10 are usual, 3 are of the hour, and the temperature takes one away."""
-    parts = [("hour_of_day", 18.0, 3.0), ("temperature", 4.5, -1.0)]
-    attribution = Attribution(
-        tuple(name for name, _, _ in parts),
-        np.array([[value for _, value, _ in parts]]),
-        np.array([10.0]),
-        np.array([[amount for _, _, amount in parts]]),
-        np.array([12.0]),
-    )
-    method = Method("linear, exact", "the prediction", "the training rows")
-    now = datetime.now(UTC)
-    return Explanation.objects.create(
-        **{
-            "tenant_id": owner.tenant_id,
-            "requested_by": owner.subject,
-            "status": "completed",
-            "progress": 1.0,
-            "started_at": now,
-            "completed_at": now,
-            "scope": "local",
-            "subject": "model",
-            "subject_id": uuid.uuid4(),
-            "model_name": "site-load",
-            "model_version": "v1.0.0",
-            "question_digest": uuid.uuid4().hex * 2,
-            "answer": local_answer(attribution, method, About("The prediction is", "its base", "kW")),
-            **fields,
-        }
-    )
+def make_alert(watch: Watch, **fields: Any) -> Alert:
+    """One spike that nobody is to be told of."""
+    at = datetime(2025, 1, 1, tzinfo=UTC)
+    known = {
+        "watch": watch,
+        "tenant_id": watch.tenant_id,
+        "kind": "spike",
+        "severity": "high",
+        "sending": "none",
+        "first_at": at,
+        "last_at": at,
+        "peak_at": at,
+        "points": 1,
+        "peak_value": 95.0,
+        "peak_score": 4.0,
+        "explanation": "95.0 at 00:00; 20.0 ± 1.0 expected",
+        **fields,
+    }
+    return Alert.objects.create(**known)
 
 
 def make_asset(owner: Principal, *, asset_id: str = "main-meter", **fields: Any) -> Asset:
@@ -249,3 +238,35 @@ def make_version(
             metrics=row.metrics,
         )
     return row
+
+
+def make_explanation_row(owner: Principal, **fields: Any) -> Explanation:
+    """Why 12 kW: 10 are usual, 3 are of the hour, and the temperature takes one away."""
+    parts = [("hour_of_day", 18.0, 3.0), ("temperature", 4.5, -1.0)]
+    attribution = Attribution(
+        tuple(name for name, _, _ in parts),
+        np.array([[value for _, value, _ in parts]]),
+        np.array([10.0]),
+        np.array([[amount for _, _, amount in parts]]),
+        np.array([12.0]),
+    )
+    method = Method("linear, exact", "the prediction", "the training rows")
+    now = datetime.now(UTC)
+    return Explanation.objects.create(
+        **{
+            "tenant_id": owner.tenant_id,
+            "requested_by": owner.subject,
+            "status": "completed",
+            "progress": 1.0,
+            "started_at": now,
+            "completed_at": now,
+            "scope": "local",
+            "subject": "model",
+            "subject_id": uuid.uuid4(),
+            "model_name": "site-load",
+            "model_version": "v1.0.0",
+            "question_digest": uuid.uuid4().hex * 2,
+            "answer": local_answer(attribution, method, About("The prediction is", "its base", "kW")),
+            **fields,
+        }
+    )

@@ -19,7 +19,8 @@ from django.core.files.storage import storages
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from rest_framework.views import APIView
 
-from anomalies.models import Detection
+from anomalies.models import Detection, Watch
+from anomalies.watch_actions import set_up_watch
 from features.models import Asset, FeatureExport
 from features.set_actions import define_set
 from omarino import audit
@@ -28,6 +29,7 @@ from omarino.authentication import Principal
 from registry.mlflow import folders
 from registry.models import ModelVersion, Stage, Tracked
 from tests.factories import (
+    make_alert,
     make_asset,
     make_detection_row,
     make_explanation_row,
@@ -57,6 +59,21 @@ def model_name(owner: Principal) -> dict[str, Any]:
 def detection(owner: Principal) -> dict[str, Any]:
     """The owner's one detection, whichever routes ask for it."""
     row = Detection.objects.for_tenant(owner.tenant_id).first() or make_detection_row(owner)
+    return {"pk": row.pk}
+
+
+def watch(owner: Principal) -> dict[str, Any]:
+    """The owner's one watch, whichever routes ask for it."""
+    asset(owner)
+    row = Watch.objects.for_tenant(owner.tenant_id).first() or set_up_watch(
+        tenant_id=owner.tenant_id,
+        asset_id="meter-of-the-owner",
+        created_by=owner.subject,
+        sensitivity=3.0,
+        webhook_url="https://receiver.invalid/",
+    )
+    if not row.alerts.exists():
+        make_alert(row)
     return {"pk": row.pk}
 
 
@@ -99,10 +116,11 @@ ROWS: dict[str, Callable[[Principal], dict[str, Any]]] = {
     "explain": model_id,
     "explain-globally": model_id,
     **dict.fromkeys(("detection", "anomaly-feedback"), detection),
+    **dict.fromkeys(("watch", "try-webhook"), watch),
     **dict.fromkeys(("export", "cancel-export"), export),
     "download-export": lambda owner: export(owner, status="completed"),
     "retry-export": lambda owner: export(owner, status="failed"),
-    **dict.fromkeys(("asset", "get-features", "get-features-batch"), asset),
+    **dict.fromkeys(("asset", "get-features", "get-features-batch", "watches"), asset),
     "feature-set": feature_set,
     "audit-record": audit_record,
     **dict.fromkeys(
@@ -178,6 +196,9 @@ BODIES: dict[tuple[str, str], dict[str, Any] | Callable[[], bytes]] = {
     ("explain-globally", "post"): {"model_name": "site-load", "dataset": [FEATURES]},
     ("detect-anomalies", "post"): {"asset_id": "meter", "time_series": DAY},
     ("anomaly-feedback", "post"): {"timestamp": "2025-01-01T00:00:00Z", "is_true": False},
+    ("watches", "post"): {"asset_id": "meter-of-the-owner"},
+    ("watch", "patch"): {"is_active": False},
+    ("try-webhook", "post"): {},
     ("store-readings", "post"): {"asset_id": "meter", "readings": DAY},
     ("store-weather", "post"): {
         "asset_id": "meter",
