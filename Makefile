@@ -8,7 +8,7 @@ VENV ?= .venv
 PY = $(VENV)/bin/python
 UV = $(shell command -v uv 2>/dev/null)
 
-.PHONY: up test browser check lock openapi configuration bench bench-forecast bench-stack bench-ingest bench-features bench-anomaly bench-serving bench-audit clean
+.PHONY: up test browser check lock openapi configuration bench bench-forecast bench-stack bench-ingest bench-features bench-anomaly bench-serving bench-audit bench-observing clean
 
 up: $(VENV)/.installed
 	@set -a; if [ -f .env ]; then . ./.env; fi; set +a; exec $(PY) manage.py up
@@ -127,7 +127,7 @@ lock: $(VENV)/.installed-dev
 
 # Benchmarks: minutes each; benchmarks/README.md says what they measure.
 
-bench: bench-forecast bench-stack bench-ingest bench-features bench-anomaly bench-serving bench-audit
+bench: bench-forecast bench-stack bench-ingest bench-features bench-anomaly bench-serving bench-audit bench-observing
 
 bench-forecast: $(VENV)/.installed-dev
 	@$(PY) -m benchmarks.forecast --write docs/benchmarks/forecast.md
@@ -147,6 +147,9 @@ bench-anomaly: $(VENV)/.installed-dev
 
 bench-serving: $(VENV)/.installed-dev
 	@$(PY) -m benchmarks.serving --write docs/benchmarks/serving.md
+
+bench-observing: $(VENV)/.installed-dev
+	@$(PY) -m benchmarks.observing --write docs/benchmarks/observing.md
 
 bench-audit: $(VENV)/.installed-dev
 	@$(PY) -m benchmarks.audit --write docs/benchmarks/audit.md

