@@ -112,7 +112,7 @@ class JobQuerySet(TenantQuerySet[JobT]):
         if job.status != JobStatus.CANCELLED:
             raise JobNotCancellable(state=job.status)
         if changed:
-            audit.record(job.tenant_id, "cancelled", job._meta.verbose_name or "", pk)
+            audit.record(job.tenant_id, "cancelled", str(job._meta.verbose_name), pk)
             job._over(JobStatus.CANCELLED)
             job._wake_next()
         return job
@@ -133,7 +133,7 @@ class JobQuerySet(TenantQuerySet[JobT]):
         job = self.get(pk=pk)
         if not changed:
             raise JobNotRetryable(state=job.status)
-        audit.record(job.tenant_id, "retried", job._meta.verbose_name or "", pk)
+        audit.record(job.tenant_id, "retried", str(job._meta.verbose_name), pk)
         job.enqueue()
         return job
 

@@ -11,6 +11,7 @@ import orjson
 from django.db import transaction
 from django.utils import timezone
 
+from omarino import audit
 from omarino.authentication import Principal
 from omarino.errors import NotFound
 from registry import actions, artifacts
@@ -47,7 +48,9 @@ def create_model(*, tenant_id: str, name: str) -> RegisteredModel:
     with transaction.atomic():
         if RegisteredModel.objects.for_tenant(tenant_id).filter(name=name).exists():
             raise ModelExists(name=name)
-        return actions.model_row(tenant_id, name)
+        model = actions.model_row(tenant_id, name)
+        audit.record(tenant_id, "created", "model", f"{tenant_id}:{name}", after=model)
+        return model
 
 
 def create_version(
@@ -116,6 +119,7 @@ def in_production(tenant_id: str, name: str) -> tuple[RegisteredModel, ModelVers
     return model, version, numbers_of(model)[version.pk]
 
 
+@transaction.atomic
 def track_run(*, by: Principal, name: str, body: Mapping[str, Any]) -> Tracked:
     row = Tracked(
         tenant_id=by.tenant_id,
@@ -126,6 +130,7 @@ def track_run(*, by: Principal, name: str, body: Mapping[str, Any]) -> Tracked:
     )
     row.body["user_id"] = by.username
     row.save(force_insert=True)
+    audit.record(by.tenant_id, "created", "run", row.id)
     row.refresh_from_db()
     return row
 
