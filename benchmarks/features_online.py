@@ -104,7 +104,7 @@ def questions(assets: int, count: int) -> list[tuple[str, datetime]]:
     return list(asked)
 
 
-def times_ms(ask: Callable[[Any], None], asked: list[Any]) -> np.ndarray:
+def times_ms(ask: Callable[[Any], object], asked: list[Any]) -> np.ndarray:
     took = []
     for question in asked:
         began = time.perf_counter()

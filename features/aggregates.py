@@ -7,6 +7,7 @@ computes in views. All of it from the files in sql/, one an object; a test holds
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
 
 import structlog
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -89,9 +90,9 @@ def refresh_aggregates(connection: BaseDatabaseWrapper, *, since: datetime | Non
         cursor.execute("SET statement_timeout = 0")
         try:
             for name, width in AGGREGATES.items():
+                bounds: list[Any] = [name, since, width]
                 cursor.execute(
-                    "CALL refresh_continuous_aggregate(%s, %s::timestamptz, now() - %s::interval)",
-                    [name, since, width],
+                    "CALL refresh_continuous_aggregate(%s, %s::timestamptz, now() - %s::interval)", bounds
                 )
         except OperationalError as fault:  # another refresh is at it: that one does the work
             log.info("refresh_left_to_another", reason=str(fault).strip())
@@ -120,7 +121,8 @@ def _make_continuous(connection: BaseDatabaseWrapper, name: str) -> None:
             # TimescaleDB came later. What retention kept of plain PostgreSQL stays in its table.
             cursor.execute(f"DROP VIEW IF EXISTS {name}, {name}_live")
             run_file(connection, f"{name}.timescaledb")
-        cursor.execute(_POLICY, [name, AGGREGATES[name]])
+        policy: list[Any] = [name, AGGREGATES[name]]
+        cursor.execute(_POLICY, policy)
 
 
 def _kind(connection: BaseDatabaseWrapper, name: str) -> str | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import numpy as np
 import orjson
@@ -74,14 +75,15 @@ def _since(asset: Asset, declared: FeatureSet, now: datetime) -> datetime:
         asset_id=asset.asset_id, feature_set=declared.name, feature_set_version=declared.version
     )
     last = rows.aggregate(last=Max("timestamp"))["last"]
-    if last is not None:
-        return last - COMES_LATE
-    return now - timedelta(days=settings.RETENTION_FEATURES_DAYS)
+    if last is None:
+        last = now + COMES_LATE - timedelta(days=settings.RETENTION_FEATURES_DAYS)
+    since: datetime = last - COMES_LATE
+    return since
 
 
 def _store(asset: Asset, declared: FeatureSet, start: datetime, before: datetime) -> int:
     """From the first reading to the hour after the last one: beyond them nothing would be new."""
-    key = {"tenant_id": asset.tenant_id, "asset_id": asset.asset_id}
+    key: dict[str, Any] = {"tenant_id": asset.tenant_id, "asset_id": asset.asset_id}
     first, last = history.bounds(**key, before=before)
     if first is None or last is None:
         return 0
@@ -109,7 +111,7 @@ def _store(asset: Asset, declared: FeatureSet, start: datetime, before: datetime
 
 def _past(asset: Asset, declared: FeatureSet, moments: compute.Ints) -> compute.Past:
     first, last = (_EPOCH + int(time) * _MICROSECOND for time in (moments[0], moments[-1]))
-    key = {"tenant_id": asset.tenant_id, "asset_id": asset.asset_id}
+    key: dict[str, Any] = {"tenant_id": asset.tenant_id, "asset_id": asset.asset_id}
     far = max(feature.looks_back for feature in declared.features)
     interval = timedelta(minutes=asset.interval_minutes or compute.USUAL_INTERVAL_MINUTES)
     times, values = history.window(**key, start=first - far - interval, before=last)

@@ -20,7 +20,7 @@ from tests.factories import make_readings, make_weather
 
 START = datetime(2025, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
-OF = {"tenant_id": "alpha", "asset_id": "main-meter"}
+OF: dict[str, Any] = {"tenant_id": "alpha", "asset_id": "main-meter"}
 
 
 def arrived(kind: Any, at: datetime, **of: Any) -> None:

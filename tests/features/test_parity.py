@@ -21,7 +21,7 @@ from tests.features.conftest import TABLES
 START = datetime(2025, 3, 28, tzinfo=UTC)  # two days before the clocks of Europe change
 HOUR = timedelta(hours=1)
 TENANT, ASSET = "alpha", "main-meter"
-TOLERANCE = {"rel": 1e-9, "abs": 1e-9, "nan_ok": True}
+TOLERANCE: dict[str, Any] = {"rel": 1e-9, "abs": 1e-9, "nan_ok": True}
 WINDOWS = {
     "rolling_avg": "rolling_avg_{}h",
     "rolling_std": "rolling_std_{}h",

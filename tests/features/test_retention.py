@@ -124,7 +124,7 @@ def test_what_is_computed_of_deleted_readings_is_not_answered_from_the_cache(
     retention.apply_policies(connection)
     cache.clear()
     question = online.Question(choose(None, ["lag_1h"]), NOW - 20 * DAY, timedelta(hours=8760))
-    ask = {"tenant_id": "alpha", "asset_id": "main-meter", "question": question}
+    ask: dict[str, Any] = {"tenant_id": "alpha", "asset_id": "main-meter", "question": question}
     assert online.get(**ask).features == {"lag_1h": 239.0}
     assert online.get(**ask).cache_hit
 
