@@ -159,7 +159,7 @@ class PersonAdmin(UserAdmin[User]):
     def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
         for user in queryset:
             audit.record(user.tenant_id, "deleted", "person", user.pk, before=audit.digest(user))
-        return super().log_deletions(request, queryset)  # type: ignore[misc]
+        return super().log_deletions(request, queryset)
 
 
 @admin.register(AuditRecord)
@@ -172,4 +172,10 @@ class AuditRecordAdmin(TenantAdmin[AuditRecord]):
     search_fields = ["username", "subject", "object_id", "request_id"]
     date_hierarchy = "at"
     list_per_page = 100
-    fields = [*list_display, "subject", "before", "after", "facts", "request_id"]
+    fieldsets = [
+        (
+            None,
+            {"fields": ["at", "username", "subject", "outcome", "verb", "kind", "object_id", "request_id"]},
+        ),
+        ("Digests and facts", {"fields": ["before", "after", "facts"]}),
+    ]

@@ -8,6 +8,7 @@ from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework import serializers
 from rest_framework.generics import ListAPIView, RetrieveAPIView
+from rest_framework.views import APIView
 
 from omarino.audit_models import AuditRecord, Outcome
 from omarino.authentication import principal
@@ -46,22 +47,19 @@ class AuditFilterSerializer(serializers.Serializer[Any]):
     until = serializers.DateTimeField(required=False, help_text="The first moment that is left out.")
 
 
-class _RecordsView:
-    permission_classes = [MayReadAudit]
-    serializer_class = AuditRecordSerializer
-    throttle_scope = "light"
-
-    def records(self) -> QuerySet[AuditRecord]:
-        tenant_id = principal(self.request).tenant_id  # type: ignore[attr-defined]
-        return AuditRecord.objects.for_tenant(tenant_id).select_related("link")
+def _records(view: APIView) -> QuerySet[AuditRecord]:
+    return AuditRecord.objects.for_tenant(principal(view.request).tenant_id).select_related("link")
 
 
 @extend_schema_view(
     get=extend_schema(tags=TAGS, operation_id="list_audit", parameters=[AuditFilterSerializer])
 )
-class AuditListView(_RecordsView, ListAPIView[AuditRecord]):
+class AuditListView(ListAPIView[AuditRecord]):
     """Changes and refusals, newest first."""
 
+    permission_classes = [MayReadAudit]
+    throttle_scope = "light"
+    serializer_class = AuditRecordSerializer
     list_name = "records"
 
     def get_queryset(self) -> QuerySet[AuditRecord]:
@@ -70,14 +68,17 @@ class AuditListView(_RecordsView, ListAPIView[AuditRecord]):
         asked = AuditFilterSerializer(data=self.request.query_params.dict())
         asked.is_valid(raise_exception=True)
         names = {"since": "at__gte", "until": "at__lt"}
-        return self.records().filter(
-            **{names.get(name, name): value for name, value in asked.validated_data.items()}
-        )
+        said = {names.get(name, name): value for name, value in asked.validated_data.items()}
+        return _records(self).filter(**said)
 
 
 @extend_schema_view(get=extend_schema(tags=TAGS, operation_id="get_audit_record"))
-class AuditRecordView(_RecordsView, RetrieveAPIView[AuditRecord]):
+class AuditRecordView(RetrieveAPIView[AuditRecord]):
     """One record."""
 
+    permission_classes = [MayReadAudit]
+    throttle_scope = "light"
+    serializer_class = AuditRecordSerializer
+
     def get_queryset(self) -> QuerySet[AuditRecord]:
-        return self.records()
+        return _records(self)

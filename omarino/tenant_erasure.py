@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from celery import current_app
 from django.contrib.sessions.models import Session
@@ -144,7 +144,7 @@ def _delete_files(tenant_id: str) -> dict[str, int]:
 def _forget(tenant_id: str) -> int:
     keys = tenant_data.cached_keys(tenant_id)
     client = tenant_data.cache_client()
-    return sum(int(client.delete(*keys[at : at + BATCH])) for at in range(0, len(keys), BATCH))  # type: ignore[arg-type]
+    return sum(int(client.delete(*keys[at : at + BATCH])) for at in range(0, len(keys), BATCH))
 
 
 def _waiting_jobs(tenant_id: str) -> set[str]:
@@ -159,7 +159,7 @@ def _unqueue(job_ids: set[str]) -> int:
     """Take messages that name these jobs out of the queue. A worker that has one in hand finds no row and drops it."""
     removed = 0
     with current_app.connection_for_write() as broker:
-        client: Any = broker.default_channel.client
+        client = cast(Any, broker.default_channel).client
         for name in (current_app.conf.task_default_queue,):
             for message in client.lrange(name, 0, -1):
                 if _named(message) & job_ids:

@@ -155,7 +155,7 @@ def _add_files(package: Package, tenant_id: str) -> list[str]:
     for alias, path in tenant_data.files(tenant_id):
         try:
             with storages[alias].open(path) as file:
-                package.add(f"files/{alias}/{path}", iter(lambda file=file: file.read(CHUNK_BYTES), b""))
+                package.add(f"files/{alias}/{path}", file.chunks(CHUNK_BYTES))
         except FileNotFoundError:
             missing.append(f"{alias}: {path}")
     return missing

@@ -9,7 +9,7 @@ import zipfile
 from datetime import UTC, datetime
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from celery import current_app
@@ -306,7 +306,8 @@ def test_messages_of_its_works_leave_the_queue(vera: Principal, otto: Principal)
     def queued() -> str:
         with current_app.connection_for_write() as broker:
             return " ".join(
-                message.decode() for message in broker.default_channel.client.lrange("celery", 0, -1)
+                message.decode()
+                for message in cast(Any, broker.default_channel).client.lrange("celery", 0, -1)
             )
 
     of_vera, of_otto = (str(FeatureExport.objects.get(tenant_id=who.tenant_id).pk) for who in (vera, otto))
