@@ -15,7 +15,6 @@ from omarino.api import TenantField
 from omarino.series import SeriesField
 
 
-
 class DetectionRequestSerializer(serializers.Serializer[Any]):
     tenant_id = TenantField()
     asset_id = serializers.CharField(max_length=128, validators=[validate_asset_id])
