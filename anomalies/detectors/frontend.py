@@ -9,19 +9,17 @@ import numpy as np
 
 from anomalies.detectors import residuals
 from anomalies.detectors.base import MAX_SCORE, Flags, Floats, Problem, Reach, Scores
+from anomalies.detectors.calibration import MOST_POWER, SUM_POWER, Reference, calibrated, calm, tail_of_runs
 from anomalies.detectors.grid import Grid, on_grid
 from anomalies.detectors.kinds import kinds_of
 from anomalies.detectors.profile import Profile, profile_of
+from anomalies.detectors.stretches import stretches
 
 LEAST_TRAINING = 200  # readings that vouch for what is usual
 LEAST_POINTS = 8  # below, nothing is unusual
-SHORT_HOURS, LONG_HOURS = 4.0, 12.0  # of the means that find what is a little off, but for long
-
-# shares of |x|, and what they are of |N(0, 1)|. Knots end where faults may begin.
-CALM = np.array([(0.4, 0.5244), (0.65, 0.9346)])
-KNOTS = np.array([(0.5, 0.6745), (0.65, 0.9346), (0.78, 1.2265), (0.87, 1.5141), (0.92, 1.7507)])
-TRUSTED_KNOTS = np.array([(0.5, 0.6745), (0.65, 0.9346), (0.78, 1.2265), (0.88, 1.5548), (0.94, 1.8808)])
-LEAST_POWER = 0.4
+SHORT, LONG = 1.5, 0.5  # spreads excused of each deviation in a stretch: what is much off, or long
+POWERS = (MOST_POWER, MOST_POWER, SUM_POWER, SUM_POWER)  # of the four channels
+COMMON_ZERO = 0.05  # of the readings in runs of nought: their lengths are calibrated, not only their odds
 
 # Sigma-equivalents at first sight, by the calm part of the deviations alone.
 PLAIN = 4.0  # from here a reading is not part of what is expected at the second look
@@ -31,31 +29,38 @@ MOST_WRONG = 0.3  # where more seems wrong, that is how the series is
 
 
 @dataclass(frozen=True, slots=True)
+class Heed:
+    """What a method's calibrated score is multiplied by, so that all accuse about as often.
+
+    Measured by `make bench-anomaly`; a method that sees more rough detail is heeded less.
+    """
+
+    trained: float = 1.0
+    alone: float = 1.0
+
+    def of(self, evidence: Evidence) -> float:
+        return self.trained if evidence.reference.is_trained else self.alone
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """Of each cell of the grid, shape (n,); 0 where nothing was read.
 
-    z: deviation in spreads. step: innovation. short, long: mean deviation of some hours around.
-    frozen, missing: sigma-equivalents. usual: cells that may teach what is usual; reference: those of them
-    that scores are calibrated on, the training readings where there are enough.
+    z: deviation in spreads. channels: z, the innovation, and the stretches that are much off or long off.
+    frozen, missing, dead: sigma-equivalents of runs. reference: what sizes are calibrated on, the training
+    readings where there are enough.
     """
 
     grid: Grid
     profile: Profile
     z: Floats
-    step: Floats
-    short: Floats
-    long: Floats
+    channels: tuple[Floats, ...]
     frozen: residuals.Runs
     missing: residuals.Runs
+    dead: Floats
     known: Flags
-    usual: Flags
-    reference: Flags
-    is_trained: bool
+    reference: Reference
     warnings: tuple[str, ...]
-
-    @property
-    def channels(self) -> tuple[Floats, ...]:
-        return (self.z, self.step, self.short, self.long)
 
 
 def evidence_of(problem: Problem, profile: Callable[[Grid, Floats], Profile] = profile_of) -> Evidence:
@@ -83,92 +88,80 @@ def _look(
     found = profile(grid, np.where(off > PLAIN, np.nan, grid.values))
     is_trained = int((known & grid.is_training).sum()) >= LEAST_TRAINING
     usual = known & (off <= (ODD_TRUSTED if is_trained else ODD))
-    reference = usual & grid.is_training if is_trained else usual
-    with np.errstate(invalid="ignore", divide="ignore"):
-        z = np.where(found.spread > 0, (grid.values - found.expected) / found.spread, 0.0)
-    step = residuals.innovation(np.where(known, z, np.nan), reference)
-    z = np.where(known, z, 0.0)
+    reference = _reference(grid, usual, is_trained)
+    deviations = found.deviations(grid.values)
+    z = np.where(known, np.nan_to_num(deviations), 0.0)
     return Evidence(
         grid=grid,
         profile=found,
         z=z,
-        step=step,
-        short=_mean_around(z, known, grid, SHORT_HOURS),
-        long=_mean_around(z, known, grid, LONG_HOURS),
+        channels=(
+            z,
+            residuals.innovation(np.where(known, deviations, np.nan), reference.cells),
+            stretches(z, known, SHORT),
+            stretches(z, known, LONG),
+        ),
         frozen=runs[0],
         missing=runs[1],
+        dead=_dead(grid, usual),
         known=known,
-        usual=usual,
         reference=reference,
-        is_trained=is_trained,
         warnings=tuple(_warnings(grid, known, found)),
     )
 
 
+def _reference(grid: Grid, usual: Flags, is_trained: bool) -> Reference:
+    nothing = np.zeros(usual.size, dtype=np.bool_)
+    if not is_trained:
+        return Reference(usual, nothing, is_trained=False)
+    window = usual & grid.in_window
+    enough = int(window.sum()) >= LEAST_TRAINING
+    return Reference(usual & grid.is_training, window if enough else nothing, is_trained=True)
+
+
+def _dead(grid: Grid, usual: Flags) -> Floats:
+    """Runs of nought in sigma-equivalents; calibrated where nought is common."""
+    score = residuals.dead(grid)
+    common = score[usual & (score > 0)]
+    share = common.size / max(int(usual.sum()), 1)
+    return tail_of_runs(common, share).sigma(score) if share > COMMON_ZERO else score
+
+
 def _first_sight(evidence: Evidence) -> Floats:
-    """Sigma-equivalents by the calm part of the deviations; MAX_SCORE where a reading is frozen."""
-    off = np.where(evidence.frozen.score > PLAIN_FROZEN, MAX_SCORE, 0.0)
-    for channel in (evidence.z, evidence.long):
-        sizes = _sizes(channel, evidence.reference)
-        if sizes.size < LEAST_POINTS:
-            continue
-        logs, wanted = np.log(np.quantile(sizes, CALM[:, 0])), np.log(CALM[:, 1])
-        power = float(np.clip((wanted[1] - wanted[0]) / max(logs[1] - logs[0], 1e-6), 0.6, 1.0))
-        off = np.maximum(off, Reach(logs, wanted, power).sigma(channel))
+    """Sigma-equivalents by the calm part of the deviations; MAX_SCORE where a reading is frozen or dead."""
+    stopped = np.maximum(evidence.frozen.score, evidence.dead) > PLAIN_FROZEN
+    off = np.where(stopped, MAX_SCORE, 0.0)
+    for channel in (evidence.z, evidence.channels[-1]):
+        off = np.maximum(off, calm(evidence.reference, channel).sigma(channel))
     return np.where(evidence.known, off, 0.0)
 
 
-def calibrated(evidence: Evidence, channel: Floats) -> Reach:
-    """Sigma-equivalents of a channel's sizes, learned from their quantiles in the reference.
-
-    Up to the last knot a size scores what its rank would in a normal sample; beyond, the line through the
-    upper knots goes on, with a slope of at most 1, so that heavy tails are given more room and light ones no
-    less. With training readings the knots lie half way between theirs and the window's, whose season may be
-    another. What has fewer than LEAST_POINTS sizes is taken for standard deviations already.
-    """
-    sizes = _sizes(channel, evidence.reference)
-    if sizes.size < LEAST_POINTS:
-        return Reach(np.array([0.0, 1.0]), np.array([0.0, 1.0]), 1.0)
-    shares, wanted = (TRUSTED_KNOTS if evidence.is_trained else KNOTS).T
-    logs = np.log(np.quantile(sizes, shares))
-    if evidence.is_trained:
-        now = _sizes(channel, evidence.usual & evidence.grid.in_window)
-        if now.size >= LEAST_TRAINING:
-            logs = 0.5 * (logs + np.log(np.quantile(now, shares)))
-    logs = np.maximum.accumulate(logs + 1e-9 * np.arange(logs.size))
-    upper = slice(shares.size // 2, None)
-    steep = logs[-1] - logs[upper][0] > 1e-6
-    slope = np.polyfit(logs[upper], np.log(wanted[upper]), 1)[0] if steep else 1.0
-    return Reach(logs, np.log(wanted), float(np.clip(slope, LEAST_POWER, 1.0)))
+def sigmas(evidence: Evidence) -> tuple[list[Floats], Reach]:
+    """Each channel's sizes in sigma-equivalents, and the reach of the first, the deviation's."""
+    reaches = [
+        calibrated(evidence.reference, channel, power)
+        for channel, power in zip(evidence.channels, POWERS, strict=True)
+    ]
+    return [reach.sigma(c) for reach, c in zip(reaches, evidence.channels, strict=True)], reaches[0]
 
 
-def combined(evidence: Evidence, sizes: Floats) -> Floats:
-    """Sigma-equivalents of one size for each cell, learned from the reference."""
-    return calibrated(evidence, sizes).sigma(sizes)
-
-
-def _sizes(channel: Floats, where: Flags) -> Floats:
-    sizes = np.abs(channel[where])
-    return np.asarray(sizes[sizes > 1e-9])
-
-
-def scores(evidence: Evidence, score: Floats, reach: Reach) -> Scores:
-    """The answer for the cells of the window, with what is frozen or missing put in."""
+def scores(evidence: Evidence, sizes: Floats, heed: Heed, reach: Reach) -> Scores:
+    """The answer for the cells of the window: the method's sizes calibrated, and what is frozen or missing."""
     grid = evidence.grid
-    own = np.where(evidence.known, score, 0.0)
-    total = np.maximum(np.maximum(own, evidence.frozen.score), evidence.missing.score)
-    if int(evidence.known.sum()) < LEAST_POINTS:
-        total = np.zeros(total.size)
-    total = np.clip(total, 0.0, MAX_SCORE)
-    inside = grid.in_window & (grid.was_sent | ~evidence.known)
+    own = calibrated(evidence.reference, sizes).sigma(sizes) * heed.of(evidence)
+    own = np.where(evidence.known, own, 0.0)
+    total = np.maximum.reduce((own, evidence.frozen.score, evidence.missing.score, evidence.dead))
     can_be_said = int(evidence.known.sum()) >= LEAST_POINTS
+    total = np.clip(total, 0.0, MAX_SCORE) if can_be_said else np.zeros(total.size)
+    inside = grid.in_window & (grid.was_sent | ~evidence.known)
+    unknown = np.full(int(inside.sum()), np.nan)
     return Scores(
         times=grid.times[inside],
         values=grid.values[inside],
         was_sent=grid.was_sent[inside],
         score=total[inside],
-        expected=evidence.profile.expected[inside] if can_be_said else np.full(int(inside.sum()), np.nan),
-        std=evidence.profile.spread[inside] if can_be_said else np.full(int(inside.sum()), np.nan),
+        expected=evidence.profile.expected[inside] if can_be_said else unknown,
+        std=evidence.profile.spread[inside] if can_be_said else unknown,
         reach=reach,
         kind=kinds_of(
             z=evidence.z,
@@ -184,38 +177,6 @@ def scores(evidence: Evidence, score: Floats, reach: Reach) -> Scores:
         step_us=grid.step_us,
         warnings=evidence.warnings,
     )
-
-
-def _mean_around(z: Floats, known: Flags, grid: Grid, hours: float) -> Floats:
-    """Mean of the limited deviations of `hours` around each cell, where the cell itself is off that way.
-
-    Sums of deviations from either side say where it begins and ends, so that neighbours count little.
-    """
-    width = int(hours * 3_600_000_000 // grid.step_us)
-    if width < 3 or z.size < 4 * width:
-        return np.zeros(z.size)
-    limited = np.clip(z, -4.0, 4.0)
-    weight = _centred_sum(known.astype(np.float64), width)
-    mean = _centred_sum(np.where(known, limited, 0.0), width) / np.maximum(weight, 1.0)
-    allowed = np.zeros(z.size, dtype=np.bool_)
-    for sign in (1.0, -1.0):
-        drive = np.where(known, sign * limited - 0.5, 0.0)
-        inside = np.minimum(_excess(drive), _excess(drive[::-1])[::-1]) > 3.0
-        allowed |= inside & (sign * mean > 0)
-    return np.asarray(np.where(allowed, mean, 0.3 * mean))
-
-
-def _centred_sum(values: Floats, width: int) -> Floats:
-    total = np.concatenate(([0.0], np.cumsum(values)))
-    at = np.arange(values.size)
-    first, last = np.maximum(at - width // 2, 0), np.minimum(at - width // 2 + width, values.size)
-    return np.asarray(total[last] - total[first])
-
-
-def _excess(steps: Floats) -> Floats:
-    """Cumulative sum that never falls below nought (Page, 1954, Biometrika 41:100)."""
-    total = np.cumsum(steps)
-    return np.asarray(total - np.minimum(np.minimum.accumulate(total), 0.0))
 
 
 def _warnings(grid: Grid, known: Flags, profile: Profile) -> list[str]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from anomalies.detectors.base import Flags, Floats, Problem, Scores
-from anomalies.detectors.frontend import calibrated, combined, evidence_of, scores
+from anomalies.detectors.calibration import calibrated, together
+from anomalies.detectors.frontend import POWERS, Heed, evidence_of, scores
 
 QUARTILE = 0.6745  # of the normal distribution, in standard deviations
+HEED = Heed(0.98, 1.0)
 
 
 class InterquartileRange:
@@ -17,11 +19,13 @@ class InterquartileRange:
 
     def score(self, problem: Problem, *, seed: int = 0) -> Scores:
         evidence = evidence_of(problem)
-        reach = calibrated(evidence, evidence.z)
-        fences = [
-            combined(evidence, beyond_quartiles(channel, evidence.reference)) for channel in evidence.channels
+        reference = evidence.reference
+        fences = [beyond_quartiles(channel, reference.cells) for channel in evidence.channels]
+        sizes = [
+            calibrated(reference, fence, power).sigma(fence)
+            for fence, power in zip(fences, POWERS, strict=True)
         ]
-        return scores(evidence, combined(evidence, np.maximum.reduce(fences)), reach)
+        return scores(evidence, together(sizes), HEED, calibrated(reference, evidence.z))
 
 
 def beyond_quartiles(values: Floats, reference: Flags) -> Floats:

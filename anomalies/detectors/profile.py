@@ -1,33 +1,46 @@
-"""What is normal at a time: a slow level, the shape of like days, and how much those days differ."""
+"""What is normal at a time: a slow level, the shape of like days, and how far those days lie above and below."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from anomalies.detectors.base import Floats, Ints
+from anomalies.detectors.base import Flags, Floats, Ints
 from anomalies.detectors.grid import Grid
 
 SAME_WEEKDAY = 8  # like days a day is compared with: the nearest of its own weekday,
 SAME_TYPE = 8  # and the nearest working days, or days of the weekend
 LEVEL_DAYS = 9  # of the slow level; a fault of four days does not move its median
 LEAST_DAYS = 4  # below, nothing is known of the shape of a day
-OWN = 0.6  # of the typical scale is added to each slot's own; one that never varied still has a width
+TAIL, TAIL_SIGMA = 0.9, 1.2816  # the quantile each side's spread is taken at, and that of a normal deviate
+MIDDLE = 0.7  # of the spread by the median; a side is never narrower
+OWN = 0.15  # of the typical spread is added to each slot's own; one that never varied still has a width
+TYPICAL, TYPICAL_SIGMA = 0.9, 1.6449  # quantile of all sizes, and that of a normal deviate's size
 MAD_TO_STD = 1.4826
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """Expected value and spread (a robust standard deviation) of each cell of a grid, shape (n,).
+    """Expected value of each cell of a grid and its spread to either side, in robust standard deviations, shape (n,).
 
-    spread is 0 everywhere when the series does not vary at all. is_seasonal: the shape of the day is in it.
+    Both spreads are 0 everywhere when the series does not vary at all. is_seasonal: the shape of the day is in it.
     """
 
     expected: Floats
-    spread: Floats
+    above: Floats
+    below: Floats
     is_seasonal: bool
+
+    @property
+    def spread(self) -> Floats:
+        return 0.5 * (self.above + self.below)
+
+    def deviations(self, values: Floats) -> Floats:
+        """How many spreads of their side values are off, shape (n,); NaN stays NaN, 0 where nothing varies."""
+        off = values - self.expected
+        side = np.where(off > 0, self.above, self.below)
+        return np.where(np.isnan(off), np.nan, np.divide(off, side, out=np.zeros(off.size), where=side > 0))
 
 
 def profile_of(grid: Grid, values: Floats) -> Profile:
@@ -44,29 +57,50 @@ def profile_of(grid: Grid, values: Floats) -> Profile:
         return _without_season(values)
     rough = _median(table.T)  # by slot, over all days
     rough = np.where(np.isfinite(rough), rough, _median(rough[None, :])[0])
-    level = _slow_level(_median(table - rough))
+    level = _slow_level(_against_days_of_its_type(grid, _median(table - rough)))
     flat = table - level[:, None]
     likes = like_days(grid, np.asarray(np.isfinite(table).any(axis=1)))
-    shape = _over_like_days(flat, likes, around=0)
+    shape = _over_like_days(flat, likes)
     shape = np.where(np.isfinite(shape), shape, rough[None, :])
     expected = (shape + level[:, None])[grid.day, grid.slot]
     return around(grid, values, expected, is_seasonal=grid.slots > 1)
 
 
 def around(grid: Grid, values: Floats, expected: Floats, *, is_seasonal: bool) -> Profile:
-    """A profile with these expected values, and the spread of like days around them by slot."""
+    """A profile with these expected values, and how far like days lie above and below them around that slot.
+
+    Each side has the spread of a normal deviate with the same 90 % quantile: where a home now and then
+    cooks, more is allowed upwards than at night, though most evenings are as calm.
+    """
     rest = _folded(grid, values - expected)
     typical = _typical(rest)
     if typical == 0.0:
         return _without_season(values)
     likes = like_days(grid, np.asarray(np.isfinite(rest).any(axis=1)))
-    spread = MAD_TO_STD * _over_like_days(np.abs(rest), likes, around=1)
-    spread = np.where(np.isfinite(spread), spread, typical)
-    spread = np.sqrt(spread**2 + (OWN * typical) ** 2)
-    return Profile(expected, spread[grid.day, grid.slot], is_seasonal)
+    low, high = _quantiles_over_like_days(rest, likes, (1.0 - TAIL, TAIL), around=1)
+    (middle,) = _quantiles_over_like_days(np.abs(rest), likes, (0.5,), around=1)
+    least = MIDDLE * MAD_TO_STD * np.where(np.isfinite(middle), middle, typical / MAD_TO_STD)
+    above, below = (
+        np.hypot(np.maximum(np.nan_to_num(side) / TAIL_SIGMA, least), OWN * typical) for side in (high, -low)
+    )
+    return Profile(expected, above[grid.day, grid.slot], below[grid.day, grid.slot], is_seasonal)
 
 
-def like_days(grid: Grid, is_known: NDArray[np.bool_]) -> Ints:
+def share_on_like_days(grid: Grid, is_it: Flags, known: Flags) -> Floats:
+    """How often it is so on like days around that time, shape (n,), in (0, 1): (hits + 1) / (readings + 2)."""
+    where = grid.day * grid.slots + grid.slot
+    sums = []
+    for flags in (is_it, known):
+        table = np.bincount(where[flags], minlength=grid.days * grid.slots).reshape(grid.days, grid.slots)
+        if grid.slots > 2:
+            table = table + np.roll(table, 1, axis=1) + np.roll(table, -1, axis=1)
+        sums.append(np.vstack((table, np.zeros(grid.slots, dtype=table.dtype))))
+    likes = like_days(grid, sums[1][:-1].any(axis=1))
+    hits, seen = (table[likes].sum(axis=1) for table in sums)
+    return np.asarray(((hits + 1.0) / (seen + 2.0))[grid.day, grid.slot])
+
+
+def like_days(grid: Grid, is_known: Flags) -> Ints:
     """Days that each day is compared with, shape (days, SAME_WEEKDAY + SAME_TYPE); -1 where there is none."""
     days = np.arange(grid.days)
     likes = np.full((grid.days, SAME_WEEKDAY + SAME_TYPE), -1, dtype=np.int64)
@@ -106,33 +140,54 @@ def _folded(grid: Grid, values: Floats) -> Floats:
     return table.reshape(grid.days, grid.slots)
 
 
-def _over_like_days(table: Floats, likes: Ints, around: int) -> Floats:
-    """Median over like days, and over `around` slots on each side, of each day and slot."""
+def _over_like_days(table: Floats, likes: Ints) -> Floats:
+    """Median over like days of each day and slot; NaN where there is none."""
+    return _quantiles_over_like_days(table, likes, (0.5,), around=0)[0]
+
+
+def _quantiles_over_like_days(
+    table: Floats, likes: Ints, shares: tuple[float, ...], *, around: int
+) -> list[Floats]:
+    """Quantiles over like days, and over `around` slots on each side, of each day and slot; NaN where none."""
     days, slots = table.shape
     padded = np.vstack((table, np.full(slots, np.nan)))
-    if around and slots > 2 * around:
-        shifted = [np.roll(padded, shift, axis=1) for shift in range(-around, around + 1)]
-        stacked = np.stack(shifted)
-    else:
-        stacked = padded[None]
-    answer = np.empty((days, slots))
+    reach = around if slots > 2 * around else 0
+    stacked = np.stack([np.roll(padded, shift, axis=1) for shift in range(-reach, reach + 1)])
+    answers = [np.empty((days, slots)) for _ in shares]
     chunk = max(1, 2_000_000 // (slots * likes.shape[1] * stacked.shape[0]))
     for begin in range(0, days, chunk):
         part = likes[begin : begin + chunk]
-        gathered = stacked[:, part, :]  # around, days, likes, slots
-        gathered = np.moveaxis(gathered, (1, 3), (0, 1)).reshape(part.shape[0], slots, -1)
-        answer[begin : begin + chunk] = _median(gathered)
-    return answer
+        gathered = np.moveaxis(stacked[:, part, :], (1, 3), (0, 1))  # from around, days, likes, slots
+        ordered = np.sort(gathered.reshape(part.shape[0], slots, -1), axis=-1)  # NaN last
+        for answer, share in zip(answers, shares, strict=True):
+            answer[begin : begin + chunk] = _at_share(ordered, share)
+    return answers
+
+
+def _at_share(ordered: Floats, share: float) -> Floats:
+    """Quantile over the last axis of what is sorted along it with NaN last; NaN where nothing else is."""
+    counts = np.isfinite(ordered).sum(axis=-1)
+    at = np.maximum(share * (counts - 1), 0.0)
+    low = at.astype(np.int64)
+    high = np.minimum(low + 1, np.maximum(counts - 1, 0))
+    first, second = (np.take_along_axis(ordered, index[..., None], -1)[..., 0] for index in (low, high))
+    return np.asarray(np.where(counts > 0, first + (at - low) * (second - first), np.nan))
 
 
 def _median(table: Floats) -> Floats:
     """Median over the last axis, NaN left out; NaN where nothing is left."""
-    ordered = np.sort(table, axis=-1)  # NaN last
-    counts = np.isfinite(ordered).sum(axis=-1)
-    low = np.maximum((counts - 1) // 2, 0)[..., None]
-    high = np.minimum(np.maximum(counts // 2, 0), table.shape[-1] - 1)[..., None]
-    middle = 0.5 * (np.take_along_axis(ordered, low, -1) + np.take_along_axis(ordered, high, -1))[..., 0]
-    return np.asarray(np.where(counts > 0, middle, np.nan))
+    return _at_share(np.sort(table, axis=-1), 0.5)
+
+
+def _against_days_of_its_type(grid: Grid, daily: Floats) -> Floats:
+    """Each day's level less the usual one of working days, or of weekends, lest a week's be told by its weekends."""
+    is_weekend = grid.weekday >= 5
+    against = daily.copy()
+    for days in (is_weekend, ~is_weekend):
+        known = daily[days & np.isfinite(daily)]
+        if known.size:
+            against[days] -= np.median(known)
+    return against
 
 
 def _slow_level(daily: Floats) -> Floats:
@@ -147,11 +202,11 @@ def _slow_level(daily: Floats) -> Floats:
 
 
 def _typical(rest: Floats) -> float:
-    """A robust standard deviation of all residuals; of those that are not zero when most are."""
+    """A standard deviation of all residuals, by a high quantile, since most hours of many meters are still."""
     size = np.abs(rest[np.isfinite(rest)])
-    middle = MAD_TO_STD * float(np.median(size)) if size.size else 0.0
-    if middle > 0.0:
-        return middle
+    upper = float(np.quantile(size, TYPICAL)) / TYPICAL_SIGMA if size.size else 0.0
+    if upper > 0.0:
+        return upper
     return float(np.mean(size)) if size.size else 0.0
 
 
@@ -161,4 +216,4 @@ def _without_season(values: Floats) -> Profile:
     center = float(np.median(known)) if known.size else float("nan")
     spread = _typical(known - center)
     n = values.size
-    return Profile(np.full(n, center), np.full(n, spread), is_seasonal=False)
+    return Profile(np.full(n, center), np.full(n, spread), np.full(n, spread), is_seasonal=False)

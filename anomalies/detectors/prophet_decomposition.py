@@ -8,7 +8,8 @@ from __future__ import annotations
 import numpy as np
 
 from anomalies.detectors.base import Floats, Problem, Scores
-from anomalies.detectors.frontend import calibrated, combined, evidence_of, scores
+from anomalies.detectors.calibration import together
+from anomalies.detectors.frontend import Heed, evidence_of, scores, sigmas
 from anomalies.detectors.grid import Grid
 from anomalies.detectors.profile import LEAST_DAYS, Profile, around, profile_of
 
@@ -18,7 +19,7 @@ BEND_DAYS = 7  # between two bends of the trend
 MOST_BENDS = 40
 ROUNDS = 5
 HUBER = 1.345
-DAMPING = 0.95  # of the calibrated score: waves leave more of a day's shape, measured by `make bench-anomaly`
+HEED = Heed()
 
 
 class ProphetDecomposition:
@@ -28,9 +29,8 @@ class ProphetDecomposition:
 
     def score(self, problem: Problem, *, seed: int = 0) -> Scores:
         evidence = evidence_of(problem, decomposed)
-        reaches = [calibrated(evidence, channel) for channel in evidence.channels]
-        sizes = [reach.sigma(channel) for reach, channel in zip(reaches, evidence.channels, strict=True)]
-        return scores(evidence, DAMPING * combined(evidence, np.maximum.reduce(sizes)), reaches[0])
+        sizes, reach = sigmas(evidence)
+        return scores(evidence, together(sizes), HEED, reach)
 
 
 def decomposed(grid: Grid, values: Floats) -> Profile:

@@ -9,10 +9,10 @@ import numpy as np
 
 from anomalies.detectors.base import MAX_SCORE, Flags, Floats, Ints
 from anomalies.detectors.grid import Grid
+from anomalies.detectors.profile import share_on_like_days
 
 LEAST_RUN = 5  # equal readings in a row below this are chance, whatever the odds
-LEAST_DEAD = 3
-SELDOM_ZERO = 0.05  # where it is nought more often at that hour, nought is no fault
+LEAST_DEAD = 2
 RESTS_IN = 3  # runs besides the longest, which hold
 RESTING_SHARE = 0.03  # of all readings
 LEAST_GAP = 3
@@ -89,26 +89,28 @@ def frozen(grid: Grid) -> Runs:
         else:
             second = np.sort(length[np.searchsorted(group, runs)])[-2] if runs.size > 1 else 0
             score[at & (length <= max(1.5 * second, LEAST_RUN - 1))] = 0.0
-    return Runs(np.where(known, length, 0), np.maximum(score, _dead(grid, values == 0.0, length)))
+    score[1:][group[1:] != group[:-1]] = 0.0  # the first of a run was read
+    return Runs(np.where(known, length, 0), score)
 
 
-def _dead(grid: Grid, is_zero: Flags, length: Ints) -> Floats:
-    """Sigma-equivalents of runs of nought, by how often it is nought at those times of the day.
+def dead(grid: Grid) -> Floats:
+    """Sigma-equivalents of runs of nought, by how often it is nought around those times on like days; shape (n,).
 
-    The first reading counts by its odds, each further one by their root, since noughts come together.
+    The least likely reading of a run counts by its odds, each other one by their root, since noughts come
+    together; readings at hours when nought is common are told less loudly than the rest of their run.
     """
-    known = np.isfinite(grid.values)
-    zeros = np.bincount(grid.slot[is_zero], minlength=grid.slots)
-    seen = np.bincount(grid.slot[known], minlength=grid.slots)
-    log_odds = np.log((zeros + 1.0) / (seen + 2.0))[grid.slot]
-    begins = np.flatnonzero(is_zero & (length >= LEAST_DEAD) & np.concatenate(([True], ~is_zero[:-1])))
-    total = np.concatenate(([0.0], np.cumsum(log_odds)))
+    is_zero = grid.values == 0.0
     score = np.zeros(grid.values.size)
-    for begin in begins.tolist():
-        end = begin + int(length[begin])
-        if log_odds[begin:end].mean() > np.log(SELDOM_ZERO):
-            continue
-        score[begin:end] = _sigma_of_log(0.5 * (total[end] - total[begin] + log_odds[begin]))
+    if not is_zero.any():
+        return score
+    log_odds = np.log(share_on_like_days(grid, is_zero, np.isfinite(grid.values)))
+    length, group = _runs(is_zero.astype(np.float64), np.ones(is_zero.size, dtype=np.bool_))
+    total = np.bincount(group, weights=log_odds)
+    least = np.zeros(total.size)
+    np.minimum.at(least, group, log_odds)
+    sigma = _sigma_of_log(0.5 * (total + least))[group]
+    told = is_zero & (length >= LEAST_DEAD)
+    score[told] = (sigma * np.minimum(1.0, 2.0 * log_odds / least[group]))[told]
     return score
 
 

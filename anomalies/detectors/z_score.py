@@ -1,21 +1,20 @@
-"""z-score: how many standard deviations a reading is off, by its value and by its step."""
+"""z-score: how many standard deviations a reading is off, by its value, its step and its stretch."""
 
 from __future__ import annotations
 
-import numpy as np
-
 from anomalies.detectors.base import Problem, Scores
-from anomalies.detectors.frontend import calibrated, combined, evidence_of, scores
+from anomalies.detectors.calibration import together
+from anomalies.detectors.frontend import Heed, evidence_of, scores, sigmas
+
+HEED = Heed(0.99, 1.0)
 
 
 class ZScore:
-    """Deviation from the profile in robust standard deviations, the larger of level, step and long mean."""
+    """Deviation from the profile in robust standard deviations: level, step and stretch together."""
 
     name = "z_score"
 
     def score(self, problem: Problem, *, seed: int = 0) -> Scores:
         evidence = evidence_of(problem)
-        channels = evidence.channels
-        sizes = [calibrated(evidence, channel) for channel in channels]
-        largest = np.maximum.reduce([r.sigma(c) for r, c in zip(sizes, channels, strict=True)])
-        return scores(evidence, combined(evidence, largest), sizes[0])
+        sizes, reach = sigmas(evidence)
+        return scores(evidence, together(sizes), HEED, reach)

@@ -1,0 +1,67 @@
+"""Stretches that are off together: what a run of deviations adds up to, and where it begins and ends."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from anomalies.detectors.base import Flags, Floats
+
+LIMIT = 4.0  # spreads; what is further off counts as this much, so that a spike is no stretch
+DEEPEST = 4.0  # how far the sum may fall within a stretch; what lies beyond is another one
+EVEN = 0.8  # of the stretch's mean: a cell that is less off itself is told less loudly,
+QUIETEST = 0.1  # down to this share
+
+
+def stretches(z: Floats, known: Flags, excused: float) -> Floats:
+    """How much the deviations of the stretch around each cell add up to, signed, shape (n,); 0 in none.
+
+    Args:
+        z: deviation in spreads, shape (n,). known: where something was read; a gap speaks against a stretch.
+        excused: spreads taken off each deviation before it counts; a small one finds long, slight stretches,
+            a large one short ones.
+    """
+    limited = np.clip(z, -LIMIT, LIMIT)
+    sides = []
+    for sign in (1.0, -1.0):
+        total, mean = best_stretches(np.where(known, sign * limited, 0.0) - excused)
+        own = sign * limited / np.maximum(EVEN * (mean + excused), 1e-9)
+        sides.append(total * np.clip(own, QUIETEST, 1.0))
+    up, down = sides
+    return np.asarray(np.where(up >= down, up, -down))
+
+
+def best_stretches(gains: Floats, deepest: float = DEEPEST) -> tuple[Floats, Floats]:
+    """Sum and mean of the gains of the maximal stretch each cell belongs to, shape (n,); 0 in none.
+
+    All maximal scoring subsequences (Ruzzo and Tompa, 1999, ISMB 7:234) in linear time, but for one thing:
+    across a stretch in which the sum falls by more than `deepest`, two are not joined.
+
+    Args:
+        gains: shape (n,), positive where a cell speaks for a stretch, negative where against; no NaN.
+
+    >>> best_stretches(np.array([1.0, -2.0, 3.0, -1.0, 2.0, -5.0]))[0]
+    array([1., 0., 4., 4., 4., 0.])
+    """
+    total, mean = np.zeros(gains.size), np.zeros(gains.size)
+    edges = np.concatenate(([0], np.flatnonzero(np.diff(gains > 0)) + 1, [gains.size]))
+    sums = np.concatenate(([0.0], np.cumsum(gains)))
+    rising = np.flatnonzero(gains[edges[:-1]] > 0)
+    begins, ends = edges[rising], edges[rising + 1]
+    found: list[tuple[int, int, float, float, int]] = []  # begin, end, sums before and after, nearest lower
+    for first, end, before, right in zip(
+        begins.tolist(), ends.tolist(), sums[begins].tolist(), sums[ends].tolist(), strict=True
+    ):
+        begin, left, lower = first, before, len(found) - 1
+        while True:
+            while lower >= 0 and found[lower][2] >= left:
+                lower = found[lower][4]
+            if lower < 0 or found[lower][3] >= right or found[lower][3] - left > deepest:
+                break
+            begin, _, left, _, further = found[lower]
+            del found[lower:]
+            lower = further
+        found.append((begin, end, left, right, lower))
+    for begin, end, left, right, _ in found:
+        total[begin:end] = right - left
+        mean[begin:end] = (right - left) / (end - begin)
+    return total, mean
