@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import numpy as np
 from django.db import connection
@@ -96,7 +97,10 @@ def _computed(wanted: Wanted, read: _Read, asset: Asset) -> Iterator[Chunk]:
 def _reads(wanted: Wanted) -> Iterator[_Read]:
     needs_weather = any(isinstance(feature.source, WeatherAt) for feature in wanted.features)
     for part in _parts(wanted, needs_weather=needs_weather):
-        about = {"tenant_id": wanted.tenant_id, "asset_ids": [asset.asset_id for asset in part.assets]}
+        about: dict[str, Any] = {
+            "tenant_id": wanted.tenant_id,
+            "asset_ids": [asset.asset_id for asset in part.assets],
+        }
         readings = history.windows(**about, spans=_spans(wanted.features, part))
         weather = {}
         if needs_weather and readings:
@@ -180,7 +184,7 @@ class _Over(Exception):
     """The reader has come to its end."""
 
 
-def _read_ahead(reads: Iterator[_Read]) -> Iterator[_Read]:
+def _read_ahead(reads: Iterator[_Read]) -> Generator[_Read]:
     """The same, taken in another thread one ahead. What goes wrong there is raised here."""
     taken: queue.Queue[_Read | Exception] = queue.Queue(maxsize=1)
     stopped = threading.Event()

@@ -133,7 +133,7 @@ def _refuse_unknown_assets(tenant_id: str, asset_ids: Sequence[str] | None) -> N
 
 def write_export(*, export_id: UUID | str, on_progress: OnProgress | None = None) -> bool:
     """Claim the export and write its file. False when it is another worker's, at its end, or must wait its turn."""
-    export = FeatureExport.objects.get_queryset().claim(export_id)
+    export = FeatureExport.objects.claim(export_id)
     if export is None:
         return False
     try:

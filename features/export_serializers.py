@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -18,8 +19,9 @@ from omarino.series import EARLIEST, LATEST
 MAX_EXPORT_ASSETS = 10_000  # by name; without names it is all of the tenant's
 LONGEST = timedelta(days=20 * 366)
 PART_OF_PATH = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"  # begins neither with a dot nor with a slash
+OUTPUT_PATH = re.compile(rf"\A{PART_OF_PATH}(/{PART_OF_PATH}){{0,9}}\Z")
 validate_output_path = RegexValidator(
-    rf"\A{PART_OF_PATH}(/{PART_OF_PATH}){{0,9}}\Z",
+    OUTPUT_PATH,
     "A name below the export's folder such as 2025/load.parquet: letters, digits or . _ - in parts that begin "
     "with a letter or digit.",
 )

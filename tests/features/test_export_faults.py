@@ -112,7 +112,7 @@ def take_up_again(row: FeatureExport) -> None:
         lease_until=Now() - timedelta(seconds=1)
     )
     FeatureExport.objects.filter(pk=row.pk).update(enqueued_at=Now() - timedelta(minutes=2))
-    assert FeatureExport.objects.get_queryset().sweep() == 1
+    assert FeatureExport.objects.sweep() == 1
 
 
 def files(folder: Path) -> list[str]:
@@ -178,7 +178,7 @@ def after_it_is_seen(worker: Worker, ask_for: Callable[[], FeatureExport], folde
         wait_until(lambda: any(folder.glob("alpha/*/*.parquet")), log=worker.log)
         wait_until(waits_for_lock, log=worker.log)
         worker.kill()
-    FeatureExport.objects.get_queryset().cancel(following.pk)
+    FeatureExport.objects.cancel(following.pk)
     assert fresh(row).status == "processing"
     return row
 
@@ -281,7 +281,7 @@ def test_on_s3_it_is_written_in_parts_and_fetched_through_the_service(
     assert done.status == "completed", done.error
     assert (done.file_size_bytes or 0) > parquet.PART_BYTES / 2
 
-    answer = client_of(alice).get(f"/ai/features/exports/{row.pk}/download")
+    answer: Any = client_of(alice).get(f"/ai/features/exports/{row.pk}/download")
     content = b"".join(answer.streaming_content)
 
     assert (len(content), hashlib.sha256(content).hexdigest()) == (done.file_size_bytes, done.sha256)

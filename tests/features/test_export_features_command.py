@@ -13,7 +13,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 
-from features import export_actions
+from features import parquet
 from features.models import FeatureExport
 from omarino.authentication import Principal
 from tests.factories import make_export, make_readings
@@ -61,7 +61,7 @@ def test_it_writes_the_file_into_the_storage_and_where_it_was_told(
 
 def test_it_waits_until_another_export_of_the_tenant_is_over(alice: Principal) -> None:
     make_readings(alice, np.arange(10.0))
-    other = FeatureExport.objects.get_queryset().claim(make_export(alice).pk)
+    other = FeatureExport.objects.claim(make_export(alice).pk)
     assert other is not None
     out = io.StringIO()
 
@@ -108,7 +108,7 @@ def test_interrupted_it_cancels_the_export_and_keeps_nothing(
     def press_ctrl_c(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(export_actions.parquet.ExportWriter, "close", press_ctrl_c)
+    monkeypatch.setattr(parquet.ExportWriter, "close", press_ctrl_c)
     with pytest.raises(CommandError, match="nothing of it is kept"):
         run()
 

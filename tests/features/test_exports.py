@@ -64,7 +64,7 @@ def table(client_of: ClientOf, who: Principal, export_id: str) -> Any:
 
 
 def download(client_of: ClientOf, who: Principal, export_id: str) -> bytes:
-    response = client_of(who).get(f"{LIST}/{export_id}/download")
+    response: Any = client_of(who).get(f"{LIST}/{export_id}/download")
     assert response.status_code == 200, response.content
     return b"".join(response.streaming_content)
 
@@ -89,7 +89,7 @@ def test_an_export_is_asked_for_written_and_fetched(
     assert (export["status"], export["error"], export["progress"]) == ("completed", "", 1.0)
     assert export["row_count"] == 48
     assert export["storage_path"] == f"alpha/{asked['export_id']}/2025/load.parquet"
-    response = client_of(alice).get(f"{LIST}/{asked['export_id']}/download")
+    response: Any = client_of(alice).get(f"{LIST}/{asked['export_id']}/download")
     content = b"".join(response.streaming_content)
     assert response.headers["Content-Type"] == "application/vnd.apache.parquet"
     assert response.headers["Content-Disposition"] == 'attachment; filename="load.parquet"'

@@ -9,9 +9,11 @@ import sys
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from queue import Empty
 from typing import Any
 
@@ -42,7 +44,7 @@ def rows() -> Any:
 
 
 def claim(row: FeatureExport) -> FeatureExport:
-    job = rows().claim(row.pk)
+    job: FeatureExport | None = rows().claim(row.pk)
     assert job is not None
     return job
 
@@ -125,7 +127,12 @@ def test_a_lease_that_ran_out_is_anothers_and_the_first_is_fenced_off(alice: Pri
 
     second = claim(row)
 
-    for verb in (lambda: first.report(0.5), first.lock, lambda: first.complete(**RESULT)):
+    verbs: list[Callable[[], None]] = [
+        partial(first.report, 0.5),
+        first.lock,
+        partial(first.complete, **RESULT),
+    ]
+    for verb in verbs:
         with pytest.raises(JobTaken), transaction.atomic():
             verb()
     for end in (first.fail, first.release):
@@ -214,11 +221,11 @@ def test_whoever_waited_for_it_is_woken_at_its_end(alice: Principal, charlie: Pr
     job = claim(first)
     assert woken() == []
 
-    ends = {
-        "complete": lambda: job.complete(**RESULT),
-        "fail": lambda: job.fail("Broken."),
-        "cancel": lambda: rows().cancel(first.pk),
-        "release": lambda: job.release("The storage does not answer."),
+    ends: dict[str, Callable[[], object]] = {
+        "complete": partial(job.complete, **RESULT),
+        "fail": partial(job.fail, "Broken."),
+        "cancel": partial(rows().cancel, first.pk),
+        "release": partial(job.release, "The storage does not answer."),
     }
     ends[how]()
 

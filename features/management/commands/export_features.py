@@ -12,7 +12,7 @@ from django.db import OperationalError
 
 from features import parquet
 from features.export_actions import ExportRequest, request_export, write_export
-from features.export_serializers import validate_output_path
+from features.export_serializers import OUTPUT_PATH
 from features.management.commands.import_readings import Progress
 from features.models import FeatureExport
 from omarino.authentication import TENANT_ID
@@ -123,6 +123,6 @@ def moment(text: str) -> datetime:
 
 def _stored_name(output: Path | None) -> str | None:
     """The name the person gave, where the storage can bear it."""
-    if output is None or output.suffix != ".parquet" or not validate_output_path.regex.fullmatch(output.name):
+    if output is None or output.suffix != ".parquet" or not OUTPUT_PATH.fullmatch(output.name):
         return None
     return output.name
