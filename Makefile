@@ -13,8 +13,10 @@ UV = $(shell command -v uv 2>/dev/null)
 up: $(VENV)/.installed
 	@set -a; if [ -f .env ]; then . ./.env; fi; set +a; exec $(PY) manage.py up
 
+TEST_PROCESSES ?= logical
+
 test: $(VENV)/.installed-dev browser
-	@$(PY) -m pytest
+	@$(PY) -m pytest -n $(TEST_PROCESSES) --dist worksteal
 
 browser:
 	@tests/browser/install

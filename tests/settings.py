@@ -11,8 +11,9 @@ from pathlib import Path
 
 _folder = Path(tempfile.mkdtemp(prefix="hub-tests-"))
 atexit.register(shutil.rmtree, _folder, ignore_errors=True)
-os.environ.setdefault("DATA_DIR", str(_folder))
-os.environ.setdefault("STATIC_ROOT", str(_folder / "static"))
+# Each process of the run has servers and folders of its own; pytest-xdist hands its environment down to the others.
+os.environ["DATA_DIR"] = str(_folder)
+os.environ["STATIC_ROOT"] = str(_folder / "static")
 os.environ.setdefault("RATE_LIMIT_LIGHT", "1000000")  # counted, and never met but where a test says so
 os.environ.setdefault("RATE_LIMIT_HEAVY", "1000000")
 Path(os.environ["STATIC_ROOT"]).mkdir(
