@@ -14,6 +14,7 @@ atexit.register(shutil.rmtree, _folder, ignore_errors=True)
 # Each process of the run has servers and folders of its own; pytest-xdist hands its environment down to the others.
 os.environ["DATA_DIR"] = str(_folder)
 os.environ["STATIC_ROOT"] = str(_folder / "static")
+os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
 os.environ.setdefault("RATE_LIMIT_LIGHT", "1000000")  # counted, and never met but where a test says so
 os.environ.setdefault("RATE_LIMIT_HEAVY", "1000000")
 Path(os.environ["STATIC_ROOT"]).mkdir(
