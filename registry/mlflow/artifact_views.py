@@ -55,6 +55,7 @@ class ArtifactView(PermissionsByVerb, MlflowView):
     """One file. What is uploaded is not opened before it is registered."""
 
     permission_classes = [MayRead]
+    throttle_scope = "heavy"
     verb_permissions = {"put": [MayManageModels]}
     parser_classes = [BytesParser]
 

@@ -27,6 +27,8 @@ EXISTS = frozenset({"model_exists", "version_exists"})
 class MlflowView(APIView):
     """A call of MLflow's REST API 2.0, for its client."""
 
+    throttle_scope = "light"  # its client writes a line for each number it logs
+
     def said(self, request: Request, serializer: type[serializers.Serializer[Any]]) -> dict[str, Any]:
         """The fields of the call, from the query of a GET and the body of any other."""
         data = request.query_params if request.method == "GET" else request.data

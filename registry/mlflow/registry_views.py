@@ -108,6 +108,7 @@ class CreateVersionView(MlflowView):
     """Register the model file of an uploaded folder. It is opened apart like every other artifact."""
 
     permission_classes = [MayManageModels]
+    throttle_scope = "heavy"
 
     @extend_schema(
         request=CreateVersionSerializer,
