@@ -55,7 +55,9 @@ def calibrated(reference: Reference, channel: Floats, most_power: float = MOST_P
     heard = knots > NOTHING
     if heard.sum() < 2:
         return AS_THEY_ARE
-    return line(knots[heard], _sigma_of(1.0 - shares[heard]), (LEAST_POWER, most_power))
+    return line(
+        knots[heard].astype(np.float64), _sigma_of(1.0 - shares[heard]), (LEAST_POWER, most_power)
+    )
 
 
 def calm(reference: Reference, channel: Floats) -> Reach:

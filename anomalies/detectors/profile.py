@@ -95,7 +95,7 @@ def share_on_like_days(grid: Grid, is_it: Flags, known: Flags) -> Floats:
         if grid.slots > 2:
             table = table + np.roll(table, 1, axis=1) + np.roll(table, -1, axis=1)
         sums.append(np.vstack((table, np.zeros(grid.slots, dtype=table.dtype))))
-    likes = like_days(grid, sums[1][:-1].any(axis=1))
+    likes = like_days(grid, np.asarray(sums[1][:-1].any(axis=1)))
     hits, seen = (table[likes].sum(axis=1) for table in sums)
     return np.asarray(((hits + 1.0) / (seen + 2.0))[grid.day, grid.slot])
 
