@@ -14,7 +14,7 @@ from django.db import IntegrityError, transaction
 from omarino import audit
 from omarino.authentication import Principal
 from omarino.errors import NotFound, NotYours
-from registry import artifacts
+from registry import artifacts, traffic
 from registry.artifacts import Upload
 from registry.errors import (
     ArtifactExists,
@@ -51,7 +51,9 @@ def version_of(*, tenant_id: str, reference: Reference | None) -> ModelVersion:
     if reference is None or not reference.version:
         raise NotFound()
     versions = (
-        ModelVersion.objects.for_tenant(tenant_id).select_related("model").filter(model__name=reference.name)
+        ModelVersion.objects.for_tenant(tenant_id)
+        .select_related("model__split__challenger")
+        .filter(model__name=reference.name)
     )
     if reference.version not in ("production", "latest"):
         found = versions.filter(version=reference.version).first()
@@ -223,6 +225,7 @@ def delete_version(
         row.model = model
         if row.stage == Stage.PRODUCTION and not force:
             raise InProduction(model_id=str(row))
+        traffic.end_with(model, [row], f"{row.version} was deleted by {by.username}")
         _note(row, row.stage, DELETED, by=by, reason=reason)
         model.versions.filter(pk=row.pk).delete()
         _tell("model_deleted", row, stage=row.stage)
@@ -257,6 +260,7 @@ def _move(row: ModelVersion, target: Stage, *, by: Principal, reason: str) -> Tr
             incumbent.save(update_fields=["stage"])
             left = _note(incumbent, Stage.PRODUCTION, Stage.ARCHIVED, by=by, reason=reason, beside=row)
             archived_at = left.at  # the same moment for both, so that at no time nothing was in production
+    traffic.end_with(row.model, [row, replaced], f"{row.version} went to {target} by {by.username}")
     row.stage = target
     row.save(update_fields=["stage"])
     _tell("model_promoted", row, stage=target.value, previous_stage=before.value)

@@ -18,6 +18,7 @@ from omarino.admin import TenantAdmin, person
 from omarino.authentication import Principal
 from omarino.errors import HubError
 from omarino.permissions import MayManageModels
+from registry import traffic
 from registry.actions import approve_version, promote_version
 from registry.gates import Gates, beside
 from registry.models import ALLOWED, ModelVersion, Reference, RegisteredModel, RegisteredModelQuerySet, Stage
@@ -113,6 +114,7 @@ class RegisteredModelAdmin(_Records):
             "model": row,
             "versions": list(row.versions.select_related("model")),
             "rules": rules,
+            "traffic": traffic.report(row) if row.splits.exists() else None,
             "timeline": list(row.transitions.order_by("-id")[:100]),
         }
 

@@ -140,6 +140,29 @@ class MlflowUnsupported(HubError):
     detail = "{reason}."
 
 
+class TrafficRefused(HubError):
+    status = 409
+    code = "traffic_refused"
+    title = "Traffic refused"
+    detail = "The traffic cannot be shared so: {reason}."
+
+
+class NoTraffic(HubError):
+    status = 404
+    code = "no_traffic"
+    title = "No traffic is shared"
+    detail = (
+        "No two versions of {model} share its traffic. Set it up: PUT /ai/models/{{tenant}}:{model}/traffic."
+    )
+
+
+class OutcomeRefused(HubError):
+    status = 422
+    code = "outcome_refused"
+    title = "Unprocessable content"
+    detail = "The outcome {index} cannot be kept: {reason}. None was."
+
+
 class StorageUnavailable(Outage):
     code = "storage_unavailable"
     detail = "The storage of models does not answer. Nothing was changed; try again shortly."

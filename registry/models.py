@@ -67,6 +67,9 @@ class RegisteredModel(TenantOwned):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     name = models.CharField(max_length=128, validators=[validate_name])
     gates = models.JSONField(default=dict, blank=True)  # rules of promotion, see registry.gates
+    split = models.ForeignKey(  # the one that is under way, so that a prediction needs no second query
+        "registry.TrafficSplit", on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
     created_at = models.DateTimeField(db_default=Now(), editable=False)
 
     objects = RegisteredModelQuerySet.as_manager()
@@ -318,3 +321,9 @@ def as_metadata(version: ModelVersion) -> dict[str, Any]:
         "uploaded_by": version.uploaded_by,
         "metadata": version.metadata,
     }
+
+
+# Declared apart; Django finds models here.
+from registry.traffic_models import Outcome as Outcome  # noqa: E402
+from registry.traffic_models import TrafficSplit as TrafficSplit  # noqa: E402
+from registry.traffic_models import VariantCount as VariantCount  # noqa: E402

@@ -18,6 +18,9 @@ MAX_ROWS = 100_000
 class OptionsSerializer(serializers.Serializer[Any]):
     includeConfidence = serializers.BooleanField(default=False)  # noqa: N815  the contract's name
     includeFeatureImportance = serializers.BooleanField(default=False)  # noqa: N815
+    routing_key = serializers.CharField(
+        required=False, max_length=256, help_text="In a split of traffic: the same key, the same version."
+    )
 
 
 NUMBER = {"type": "number", "nullable": True}
@@ -87,6 +90,10 @@ class PredictedSerializer(serializers.Serializer[Any]):
     confidence_note = serializers.CharField(required=False, help_text="Why there are no quantiles.")
     feature_importance = serializers.DictField(required=False, help_text="What each feature adds.")
     base_value = serializers.FloatField(required=False)
+    traffic = serializers.DictField(
+        required=False,
+        help_text="In a split: its id, the variant, and the prediction_id to tell the outcome by.",
+    )
 
 
 class BatchPredictedSerializer(serializers.Serializer[Any]):

@@ -32,6 +32,7 @@ from registry.prediction_serializers import (
     as_columns,
     as_single,
 )
+from registry.traffic import Routed, route
 
 TAGS = ["models"]
 
@@ -83,11 +84,12 @@ class PredictView(APIView):
         asked = PredictRequestSerializer(data=request.data, context={"request": request})
         asked.is_valid(raise_exception=True)
         said = asked.validated_data
-        version = version_of(tenant_id=principal(request).tenant_id, reference=Reference.parse(model_id))
+        routed = _routed(request, model_id, said.get("options", {}))
         confidence, importance = _options(said.get("options", {}))
-        rows = serving.rows_of(version, [said["input"]])
-        answer = serving.predict(version, rows, with_importance=importance, with_quantiles=confidence)
-        return Response({"model_id": str(version), **as_single(answer, with_confidence=confidence)})
+        rows = serving.rows_of(routed.version, [said["input"]])
+        answer = routed.predict(rows, with_importance=importance, with_quantiles=confidence)
+        single = as_single(answer, with_confidence=confidence)
+        return Response({"model_id": str(routed.version), **single, **routed.facts(answer, rows)})
 
 
 class BatchPredictView(APIView):
@@ -120,10 +122,12 @@ class BatchPredictView(APIView):
     def post(self, request: Request, model_id: str) -> Response | HttpResponse:
         body = request.data
         said = self._table(request, body) if isinstance(body, TableBody) else self._json(request, body)
-        version = version_of(tenant_id=principal(request).tenant_id, reference=Reference.parse(model_id))
+        routed = _routed(request, model_id, said.get("options", {}))
+        version = routed.version
         confidence, importance = _options(said.get("options", {}))
         rows = _rows(version, said)
-        answer = serving.predict(version, rows, with_importance=importance, with_quantiles=confidence)
+        answer = routed.predict(rows, with_importance=importance, with_quantiles=confidence)
+        facts = routed.facts(answer, rows)
         kind = request.accepted_renderer.media_type
         if kind in (tables.ARROW, tables.PARQUET):
             columns = as_columns(answer, with_confidence=confidence)
@@ -131,7 +135,7 @@ class BatchPredictView(APIView):
                 tables.write_table(columns, kind, {"model_id": str(version)}), content_type=kind
             )
         batch = as_batch(answer, with_confidence=confidence)
-        return Response({"model_id": str(version), **batch, "count": len(rows)})
+        return Response({"model_id": str(version), **batch, "count": len(rows), **facts})
 
     def _json(self, request: Request, body: Any) -> dict[str, Any]:
         asked = BatchRequestSerializer(data=body, context={"request": request})
@@ -143,6 +147,15 @@ class BatchPredictView(APIView):
         if body.media_type == tables.PARQUET:
             content = parquet_apart.unpacked(content, max_rows=MAX_ROWS, max_bytes=self.max_body_bytes)
         return {"options": options, "arrays": tables.columns_of_stream(content, MAX_ROWS)}
+
+
+def _routed(request: Request, model_id: str, options: dict[str, Any]) -> Routed:
+    """The version that was named; `production` goes through the model's split, when there is one."""
+    who, reference = principal(request), Reference.parse(model_id)
+    version = version_of(tenant_id=who.tenant_id, reference=reference)
+    if reference is None or reference.version != "production":
+        return Routed(version)
+    return route(version, key=options.get("routing_key") or who.subject)
 
 
 def _of_query(request: Request) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from django.urls import path
 
 from registry.predictions import BatchPredictView, PredictView
+from registry.traffic_views import OutcomesView, TrafficView
 from registry.views import (
     ApproveView,
     ArtifactView,
@@ -23,6 +24,8 @@ urlpatterns = [
     path("<str:model_id>/approve", ApproveView.as_view(), name="approve-model"),
     path("<str:model_id>/gates", GatesView.as_view(), name="model-gates"),
     path("<str:model_id>/production", ProductionView.as_view(), name="model-production"),
+    path("<str:model_id>/traffic", TrafficView.as_view(), name="model-traffic"),
+    path("<str:model_id>/outcomes", OutcomesView.as_view(), name="model-outcomes"),
     path("<str:model_id>/predict", PredictView.as_view(), name="predict"),
     path("<str:model_id>/batch-predict", BatchPredictView.as_view(), name="batch-predict"),
 ]

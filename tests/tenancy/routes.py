@@ -14,6 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlencode
 
+from django.core import signing
 from django.core.files.base import ContentFile
 from django.core.files.storage import storages
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
@@ -26,8 +27,9 @@ from features.set_actions import define_set
 from omarino import audit
 from omarino.audit_models import AuditRecord
 from omarino.authentication import Principal
+from registry import traffic
 from registry.mlflow import folders
-from registry.models import ModelVersion, Stage, Tracked
+from registry.models import ModelVersion, Stage, Tracked, TrafficSplit
 from tests.factories import (
     make_alert,
     make_asset,
@@ -129,6 +131,37 @@ ROWS: dict[str, Callable[[Principal], dict[str, Any]]] = {
     ),
     **dict.fromkeys(("model-gates", "model-production"), model_name),
 }
+SPLIT = uuid.UUID(int=1)
+
+
+def shared_model(owner: Principal) -> dict[str, Any]:
+    """The owner's model in production, and a challenger that shares its traffic."""
+    name = f"{owner.tenant_id}:site-load"
+    if TrafficSplit.objects.filter(pk=SPLIT).exists():
+        return {"model_id": name}
+    model = make_version(owner, artifact=lightgbm_text(), stage=Stage.PRODUCTION).model
+    challenger = make_version(owner, version="v1.1.0", artifact=lightgbm_text(5))
+    model.split = TrafficSplit.objects.create(
+        id=SPLIT,
+        tenant_id=owner.tenant_id,
+        model=model,
+        challenger=challenger,
+        mode="split",
+        share=0.5,
+        production_version="v1.0.0",
+        challenger_version="v1.1.0",
+        started_by=owner.username,
+    )
+    model.save(update_fields=["split"])
+    return {"model_id": name}
+
+
+def prediction_id() -> str:
+    return signing.dumps(
+        [SPLIT.hex, "production", uuid.UUID(int=2).hex, 1.5], salt=traffic.SALT, compress=True
+    )
+
+
 RUN, LOGGED = "0" * 31 + "1", "m-" + "0" * 31 + "1"
 
 
@@ -150,6 +183,7 @@ def mlflow_run(owner: Principal) -> dict[str, Any]:
 
 
 ROWS |= {
+    **dict.fromkeys(("model-traffic", "model-outcomes"), shared_model),
     **dict.fromkeys(
         (
             *("mlflow-model", "mlflow-latest", "mlflow-alias", "mlflow-version", "mlflow-transition"),
@@ -226,6 +260,8 @@ BODIES: dict[tuple[str, str], dict[str, Any] | Callable[[], bytes]] = {
     ("model-gates", "put"): {"required_metrics": ["mae"]},
     ("predict", "post"): {"input": FEATURES},
     ("batch-predict", "post"): {"inputs": [FEATURES]},
+    ("model-traffic", "put"): {"mode": "shadow", "challenger": "v1.1.0"},
+    ("model-outcomes", "post"): {"outcomes": [{"prediction_id": prediction_id(), "actual": 2.0}]},
     ("mlflow-create-model", "post"): {"name": "other-load"},
     ("mlflow-latest", "post"): {"name": "site-load"},
     ("mlflow-create-version", "post"): {"name": "site-load", "source": f"runs:/{RUN}/model"},
@@ -326,6 +362,7 @@ OF_THE_SERVICE = {
     "mlflow-experiment",
     "mlflow-experiment-by-name",
 }  # lists that hold what every tenant has as well
+OF_TWO_ROWS = {"model-traffic", "model-outcomes"}  # they make a second version of the owner's model
 PUBLIC = {"health", "api/health", "health/detailed", "metrics", "openapi.json", "docs", "redoc"}
 
 

@@ -17,6 +17,7 @@ from tests.conftest import ClientOf
 from tests.tenancy.routes import (
     BODIES,
     OF_THE_SERVICE,
+    OF_TWO_ROWS,
     PUBLIC,
     ROWS,
     Route,
@@ -228,8 +229,9 @@ def test_a_colleague_finds_the_row(
 def test_a_list_holds_what_is_the_tenants_and_nothing_else(
     route: Route, alice: Principal, charlie: Principal, client_of: ClientOf
 ) -> None:
-    for make in ROWS.values():
-        make(alice)
+    for name, make in ROWS.items():
+        if name not in OF_TWO_ROWS:
+            make(alice)
 
     assert ask(client_of(alice), route, tenant_id="alpha").json()["total"] == 1
     assert ask(client_of(charlie), route, tenant_id="gamma").json()["total"] == 0
