@@ -11,7 +11,7 @@ from django.db import connection
 
 from features.catalog import FEATURE_SETS
 from features.export_actions import MOST_WAITING
-from features.models import FeatureExport
+from features.models import FeatureExport, TenantFeatureSet
 from omarino.authentication import Principal
 from tests.conftest import ClientOf
 from tests.factories import make_asset, make_export
@@ -186,3 +186,22 @@ def test_cancel_and_retry_say_what_cannot_be(alice: Principal, client_of: Client
         (409, "job_not_cancellable"),
         (409, "job_not_retryable"),
     ]
+
+
+def test_a_set_of_the_tenants_own_is_exported_as_it_is_now(
+    alice: Principal, charlie: Principal, client_of: ClientOf
+) -> None:
+    TenantFeatureSet.objects.create(
+        tenant_id="alpha", name="mine", version=3, features=["lag_24h", "month"], made_by="alice"
+    )
+
+    asked = client_of(alice).post(URL, body(feature_set="mine"))
+    other = client_of(charlie).post(URL, body(feature_set="mine", tenant_id="gamma"))
+
+    said = asked.json()
+    assert (asked.status_code, said["feature_set_version"], said["features"]) == (
+        202,
+        3,
+        ["lag_24h", "month"],
+    )
+    assert (other.status_code, other.json()["code"]) == (422, "unknown_feature_set")
