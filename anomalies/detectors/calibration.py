@@ -48,16 +48,14 @@ def calibrated(reference: Reference, channel: Floats, most_power: float = MOST_P
     if some.size < LEAST_SIZES:
         return AS_THEY_ARE
     shares = TRAINED_KNOTS if reference.is_trained else ALONE_KNOTS
-    knots = np.quantile(sizes, shares)
+    knots: Floats = np.quantile(sizes, shares)
     if (knots > NOTHING).sum() < 3:  # a channel that is mostly silent: what it says when it speaks
         knots = np.quantile(some, shares)
     knots = knots * _scale_of_the_window(np.abs(channel[reference.window]), knots, shares)
     heard = knots > NOTHING
     if heard.sum() < 2:
         return AS_THEY_ARE
-    return line(
-        knots[heard].astype(np.float64), _sigma_of(1.0 - shares[heard]), (LEAST_POWER, most_power)
-    )
+    return line(knots[heard], _sigma_of(1.0 - shares[heard]), (LEAST_POWER, most_power))
 
 
 def calm(reference: Reference, channel: Floats) -> Reach:
@@ -72,7 +70,9 @@ def calm(reference: Reference, channel: Floats) -> Reach:
 def tail_of_runs(sizes: Floats, share: float) -> Reach:
     """Sigma-equivalents of sizes that occur in `share` of all cells and are rare beyond that."""
     shares = np.array([0.5, 0.8, 0.9, 0.95])
-    return line(np.quantile(sizes, shares), _sigma_of(share * (1.0 - shares)), (0.3, 1.0))
+    return line(
+        np.array(np.quantile(sizes, shares), dtype=np.float64), _sigma_of(share * (1.0 - shares)), (0.3, 1.0)
+    )
 
 
 def line(sizes: Floats, sigmas: Floats, powers: tuple[float, float]) -> Reach:
