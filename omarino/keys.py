@@ -21,7 +21,6 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from django.conf import settings
 from django.core.signing import BadSignature, Signer
-from redis import Redis
 from rest_framework.exceptions import AuthenticationFailed
 
 from omarino.embedded import write_private
@@ -142,7 +141,7 @@ class _Shared:
     def read(self) -> tuple[str, float] | None:
         """The answer and its age in seconds."""
 
-        def question(valkey: Redis) -> Any:
+        def question(valkey: Any) -> Any:
             return valkey.pipeline().get(_name("answer")).pttl(_name("answer")).execute()
 
         text, left_ms = self.door.ask(question) or (None, 0)
@@ -165,7 +164,7 @@ class _Shared:
         return False
 
     def publish(self, text: str) -> None:
-        def question(valkey: Redis) -> Any:
+        def question(valkey: Any) -> Any:
             told = valkey.pipeline()
             told.set(_name("answer"), _signer().sign(text), ex=SHARED_FOR_S)
             told.set(_name("asked"), "done", ex=REFETCH_WAIT_S)

@@ -16,7 +16,6 @@ from typing import Any
 from django.conf import settings
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
-from redis import Redis
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
@@ -89,7 +88,7 @@ def spend(budgets: Sequence[Budget], *, window_s: int = WINDOW_S) -> Balance | N
     """Take one request from each budget, or none where one is empty; the balance of the scarcest. None while Valkey is
     away."""
 
-    def question(valkey: Redis) -> Any:
+    def question(valkey: Any) -> Any:
         script = valkey.register_script(SCRIPT)
         return script(
             keys=[budget.key for budget in budgets],

@@ -34,7 +34,7 @@ class Door:
         self.purpose = purpose
         self._shut_until: float | None = None
 
-    def ask(self, question: Callable[[redis.Redis], AnswerT]) -> AnswerT | None:
+    def ask(self, question: Callable[[Any], AnswerT]) -> AnswerT | None:
         """The answer, or None while Valkey is away."""
         if self._shut_until is not None and time.monotonic() < self._shut_until:
             return None
@@ -54,7 +54,6 @@ class Door:
         self._shut_until = None
 
 
-def client() -> redis.Redis:
-    """From the pool of Django's cache, with its timeouts."""
-    found: redis.Redis = caches["default"]._cache.get_client(write=True)  # type: ignore[attr-defined]
-    return found
+def client() -> Any:
+    """A `redis.Redis` from the pool of Django's cache, with its timeouts; its annotations serve async clients too."""
+    return caches["default"]._cache.get_client(write=True)  # type: ignore[attr-defined]

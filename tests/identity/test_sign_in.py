@@ -85,7 +85,11 @@ def test_the_second_sign_in_finds_the_same_person_by_the_subject(window: Windows
     is_signed_in(sign_in(window(), "alicia"))
 
     person = User.objects.get()
-    assert (person.subject, person.tenant_id, person.roles) == ("sub-alice", "beta", {"anomaly_analyst"})
+    assert (person.subject, person.tenant_id, person.roles) == (
+        "sub-alice",
+        "beta",
+        frozenset({"anomaly_analyst"}),
+    )
 
 
 def test_one_tenants_people_see_only_their_tenant(window: Windows, alice: Principal) -> None:

@@ -73,6 +73,7 @@ def test_a_series_has_a_limit_of_points(field: str, alice: Principal, client_of:
     )
     body = json.dumps({"tenant_id": "alpha", "asset_id": "a", field: points, **more}).encode()
 
-    answer = client_of(alice).generic("POST", path, body, "application/json")
+    client: Any = client_of(alice)
+    answer = client.generic("POST", path, body, "application/json")
 
     assert (answer.status_code, answer.json()["code"]) == (413, "too_many_points")
