@@ -184,11 +184,13 @@ def main() -> None:
     options = parser.parse_args()
     with database():
         found = report(options.times)
+        load = os.getloadavg()[1]
     machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores shared with the server"
     text = (
         "# The audit and the second wall\n\n"
         f"`make bench-audit`, {datetime.now(UTC):%Y-%m-%d}, Python {platform.python_version()}, {machine}; medians of "
-        f"{options.times} after 50 to warm up.\n\n{found}\n"
+        f"{options.times} after 50 to warm up; load average of the machine {load:.0f}: above the number of cores the times are "
+        f"those of waiting for others, and only their ratio says something.\n\n{found}\n"
     )
     print(text)
     if options.write:
