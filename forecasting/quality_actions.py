@@ -124,7 +124,7 @@ def _flag(
     now: datetime,
 ) -> None:
     """One row for each thing that can drift: raised, seen again, cleared."""
-    about = {**whose, "kind": kind, "model_name": model_name}
+    about: dict[str, Any] = {**whose, "kind": kind, "model_name": model_name}
     raised = DriftFlag.objects.filter(**about).raised()
     told: dict[str, Any] = {"value": value, "limit": limit, "seen_at": now}
     if is_off and not raised.update(**told):

@@ -30,7 +30,7 @@ def _read() -> tuple[list[dict[str, Any]], dict[str, int]]:
             .annotate(outcomes=Sum("count"), inside=Sum(F("coverage") * F("count")), error=Sum(of_size))
         )
         kinds = DriftFlag.objects.raised().order_by().values_list("kind").annotate(Count("pk"))
-        return list(found), dict(kinds)
+        return [dict(row) for row in found], dict(kinds)
 
 
 QUALITY = Reading(_read, fresh_s=FRESH_S)

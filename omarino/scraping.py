@@ -154,7 +154,7 @@ def _add_up(total: Path, files: list[Path]) -> None:
     """Killed half way it leaves less counted, which Prometheus takes for a restart; never the same counted twice."""
     sums: dict[str, float] = defaultdict(float)
     for file in [total, *files]:
-        if file.exists():
+        if file.exists() and file.stat().st_size:  # a process may end before it wrote its first word
             for key, value, _, _ in MmapedDict.read_all_values_from_file(str(file)):
                 sums[key] += value
     aside = total.with_suffix(".new")
@@ -248,7 +248,7 @@ def _queue_depth() -> int:
     with redis.Redis.from_url(
         settings.CELERY_BROKER_URL, socket_timeout=1, socket_connect_timeout=1, retry=never
     ) as broker:
-        return int(broker.llen(QUEUE))  # type: ignore[arg-type]
+        return int(broker.llen(QUEUE))
 
 
 OPEN_WORKS = Reading(_open_works)
