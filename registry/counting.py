@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -74,7 +75,7 @@ class Counters:
                     counts
                 ):  # in one order, so that two processes do not lock crosswise
                     each = counts[split_id, variant]
-                    numbers = [
+                    numbers: list[Any] = [
                         each.requests,
                         each.rows,
                         each.failures,

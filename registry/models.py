@@ -168,6 +168,12 @@ class ModelVersion(TenantOwned):
         return list(flat(self.metrics).items())
 
     @property
+    def is_kept_only(self) -> bool:
+        """Whether its format is recognised and nothing here runs it."""
+        known = FORMATS.get(self.format)
+        return known is not None and known.reader is None
+
+    @property
     def missing_extra(self) -> str:
         """The extra that would serve it, when its runtime is not installed in this process."""
         known = FORMATS.get(self.format)

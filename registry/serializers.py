@@ -186,6 +186,8 @@ def message_of(version: ModelVersion) -> str:
     """What its artifact allows, in a sentence."""
     if not version.format:
         return f"Registered without an artifact, so it cannot predict. Send one: PUT /ai/models/{version}/artifact."
+    if version.is_kept_only:
+        return f"Registered. A {version.format} artifact is kept, but nothing here runs it: register it as ONNX to have it served."
     if version.missing_extra:
         return f"Registered. The runtime of {version.format} is not installed here; the extra {version.missing_extra!r} serves it."
     return f"Registered; its {version.format} artifact was opened apart and can predict."

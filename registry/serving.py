@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from omarino import metrics
 from registry import artifacts, quantiles
-from registry.errors import ArtifactMissing, InputRefused, ModelFailed, RuntimeMissing
+from registry.errors import ArtifactMissing, InputRefused, ModelFailed, NotServed, RuntimeMissing
 
 # What serves most models is imported when a process starts, not by its first request; extras are not.
 from registry.formats import lightgbm_text as lightgbm_text
@@ -178,6 +178,8 @@ def _quantiles(
 def predictor_of(version: ModelVersion) -> Predictor:
     if not version.format:
         raise ArtifactMissing(model_id=str(version))
+    if version.is_kept_only:
+        raise NotServed(model_id=str(version), format=version.format)
     if version.missing_extra:
         raise RuntimeMissing(model_id=str(version), extra=version.missing_extra)
     return CACHE.get(version)
@@ -222,6 +224,8 @@ def columns_of(version: ModelVersion) -> list[str]:
     """The version's features in the order of its columns. Raises where there is no artifact to ask."""
     if not version.format:
         raise ArtifactMissing(model_id=str(version))
+    if version.is_kept_only:
+        raise NotServed(model_id=str(version), format=version.format)
     if version.missing_extra:
         raise RuntimeMissing(model_id=str(version), extra=version.missing_extra)
     if version.portrait.get("feature_count") is None:  # it came before its runtime was installed

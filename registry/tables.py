@@ -62,7 +62,8 @@ def _read_stream(body: bytes, max_rows: int) -> pa.Table:
         raise TableRefused(reason="it is no Arrow stream: it does not begin with a schema.")
     schema = pyarrow.ipc.read_schema(opening)
     check_schema(schema)
-    batches, rows = [], 0
+    batches: list[pa.RecordBatch] = []
+    rows = 0
     for message in messages:
         if message.type != "record batch":
             raise TableRefused(reason=f"it holds a message of the kind {message.type!r}.")

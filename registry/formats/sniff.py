@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import bz2
 import io
+import json
 import lzma
 import pickletools
 import zipfile
 import zlib
 from collections.abc import Callable
+from typing import Any
 
 from registry.formats.base import ArtifactRefused, PickleRefused
 
@@ -19,6 +21,7 @@ CONVERSION = (
 )
 LIGHTGBM = b"tree\nversion="
 PEEK_BYTES = 1_048_576
+KERAS_CONFIG_BYTES = SAFETENSORS_HEAD_BYTES = 16_777_216
 PACKED: dict[bytes, Callable[[bytes], bytes]] = {
     b"\x1f\x8b": lambda content: zlib.decompressobj(31).decompress(content, PEEK_BYTES),
     b"\x78": lambda content: zlib.decompressobj().decompress(content, PEEK_BYTES),
@@ -43,6 +46,8 @@ def sniff(content: bytes) -> str:
         return "xgboost_ubj"
     if content.lstrip()[:1] == b"{" and b'"learner"' in content[:PEEK_BYTES]:
         return "xgboost_json"
+    if looks_like_safetensors(content):
+        return "safetensors"
     if looks_like_onnx(content):
         return "onnx"
     if content.startswith(b"\x93NUMPY"):
@@ -51,7 +56,8 @@ def sniff(content: bytes) -> str:
     if looks_like_pickle(content):
         raise PickleRefused(reason=CONVERSION)
     raise ArtifactRefused(
-        reason="its format is not known. LightGBM text, XGBoost JSON or UBJ, skops and ONNX are taken."
+        reason="its format is not known. LightGBM text, XGBoost JSON or UBJ, skops and ONNX are taken and served; "
+        "TorchScript, torch.export, safetensors and Keras are taken and kept."
     )
 
 
@@ -62,10 +68,67 @@ def _sniff_zip(content: bytes) -> str:
             if "schema.json" in names:
                 _refuse_pickled_members(container)
                 return "skops"
+            if {"config.json", "metadata.json", "model.weights.h5"} <= names:
+                _refuse_keras_code(container)
+                return "keras"
+            if kind := _torch_archive(names):
+                return kind
             _refuse_pickled_members(container)
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError, OSError, zlib.error) as fault:
         raise ArtifactRefused(reason=f"it is a damaged or locked zip ({fault}).") from fault
     raise ArtifactRefused(reason="it is a zip, but no skops file: there is no schema.json in it.")
+
+
+def _torch_archive(names: set[str]) -> str | None:
+    """TorchScript carries its code, torch.export its graph; what torch.save writes carries a pickle alone. Both
+    hold pickles of their own beside that, which only PyTorch would read, and nothing here does."""
+    inner = {name.partition("/")[2] for name in names}
+    if "archive_format" in inner or "serialized_exported_program.json" in names:
+        return "torch_export"
+    is_script = "constants.pkl" in inner and any(name.startswith("code/") for name in inner)
+    return "torchscript" if is_script else None
+
+
+def _refuse_keras_code(container: zipfile.ZipFile) -> None:
+    """A Lambda layer is code. So may be a class that Keras would import by its module."""
+    with container.open("config.json") as file:
+        head = file.read(KERAS_CONFIG_BYTES + 1)
+    if len(head) > KERAS_CONFIG_BYTES:
+        raise ArtifactRefused(reason=f"its config.json is larger than {KERAS_CONFIG_BYTES} bytes.")
+    waiting: list[Any] = [json.loads(head)]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, list):
+            waiting += part
+        elif isinstance(part, dict):
+            waiting += part.values()
+            module = part.get("module")
+            if part.get("class_name") in ("Lambda", "__lambda__", "function"):
+                raise ArtifactRefused(
+                    reason="it holds a Lambda layer, which is code. Save the model without it."
+                )
+            if isinstance(module, str) and module.partition(".")[0] not in ("keras", "builtins"):
+                raise ArtifactRefused(
+                    reason=f"it names a class of the module {module[:80]!r}, which is not Keras's own."
+                )
+
+
+def looks_like_safetensors(content: bytes) -> bool:
+    """Eight bytes of length, then that much JSON of tensors with their place in the file.
+
+    >>> head = b'{"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
+    >>> looks_like_safetensors(len(head).to_bytes(8, "little") + head + bytes(4))
+    True
+    """
+    size = int.from_bytes(content[:8], "little")
+    if not 2 <= size <= min(len(content) - 8, SAFETENSORS_HEAD_BYTES) or content[8:9] != b"{":
+        return False
+    try:
+        tensors = json.loads(content[8 : 8 + size])
+    except (ValueError, RecursionError):
+        return False
+    named = [value for name, value in tensors.items() if name != "__metadata__"]
+    return bool(named) and all(isinstance(each, dict) and "data_offsets" in each for each in named)
 
 
 def _refuse_pickled_members(container: zipfile.ZipFile) -> None:

@@ -54,7 +54,8 @@ def opened(tenant_id: str, path: str) -> File[Any]:
 def files_in(tenant_id: str, path: str) -> dict[str, int]:
     """Files below a folder with their sizes, by their path in it."""
     root = _checked(tenant_id, path)
-    found, waiting = {}, [""]
+    found: dict[str, int] = {}
+    waiting = [""]
     with _outages():
         while waiting and len(found) <= MOST_FILES:
             inner = waiting.pop()

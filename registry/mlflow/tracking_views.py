@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
@@ -32,17 +33,19 @@ from registry.mlflow.serializers import (
 )
 from registry.models import Tracked
 
+Verb = TypeVar("Verb", bound=Callable[..., Any])
 RUN, MODEL = Tracked.Kind.RUN, Tracked.Kind.MODEL
 
 
-def _schema(operation: str, request: Any = None, parameters: Any = None) -> Any:
-    return extend_schema(
+def _schema(operation: str, request: Any = None, parameters: Any = None) -> Callable[[Verb], Verb]:
+    said: Callable[[Verb], Verb] = extend_schema(
         request=request,
         parameters=parameters,
         responses=AnswerSerializer,
         tags=TAGS,
         operation_id=f"mlflow_{operation}",
     )
+    return said
 
 
 class ExperimentView(MlflowView):

@@ -33,7 +33,7 @@ def load() -> np.ndarray[Any, Any]:
     hours = np.arange(DAYS * 24)
     level = np.where(hours // 24 % 7 < 5, 60.0, 40.0)
     noise = np.random.default_rng(7).normal(0, 1, hours.size)
-    return level + 20 * np.sin((hours % 24 - 9) / 24 * 2 * np.pi) + noise
+    return np.asarray(level + 20 * np.sin((hours % 24 - 9) / 24 * 2 * np.pi) + noise)
 
 
 def times_us(count: int) -> np.ndarray[Any, Any]:
@@ -74,7 +74,7 @@ def ask(client: Any, **changes: Any) -> Any:
 
 def by_hand(model: lightgbm.Booster, values: np.ndarray[Any, Any], steps: int) -> list[float]:
     """forecast_basic, one hour after the other, from readings and from what was predicted before."""
-    line = values.tolist()
+    line: list[float] = values.tolist()
     for _ in range(steps):
         at = START + timedelta(hours=len(line))
         row = [at.hour, at.weekday(), at.weekday() >= 5, line[-1], line[-24], float(np.mean(line[-24:]))]

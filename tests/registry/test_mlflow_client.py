@@ -268,7 +268,7 @@ def test_reading_is_not_writing(alice: Principal, connect: Any) -> None:
         lambda: client.set_registered_model_alias("site-load", "production", "1"),
     ):
         with pytest.raises(RestException, match="PERMISSION_DENIED"):
-            attempt()
+            attempt()  # type: ignore[no-untyped-call]
 
 
 def test_what_is_not_offered_says_so(alice: Principal, connect: Any) -> None:

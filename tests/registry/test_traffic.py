@@ -10,10 +10,10 @@ import pytest
 from django.core import signing
 
 from omarino.authentication import Principal
+from omarino.errors import HubError
 from omarino.permissions import AI_USER
-from registry import counting, traffic
+from registry import counting, serving, traffic
 from registry.counting import COUNTERS
-from registry.errors import HubError
 from registry.models import ModelVersion, Outcome, Stage, TrafficSplit, VariantCount
 from tests.conftest import ClientOf
 from tests.factories import make_version
@@ -189,7 +189,7 @@ def test_a_shadow_that_fails_or_is_slow_harms_nobody(
 ) -> None:
     client = client_of(alice)
     share(client, "shadow", 1.0)
-    real = traffic.serving.predict
+    real = serving.predict
 
     def slow(version: ModelVersion, rows: Any, **options: Any) -> Any:
         if version.version == "v1.1.0":
@@ -197,7 +197,7 @@ def test_a_shadow_that_fails_or_is_slow_harms_nobody(
             raise HubError()
         return real(version, rows, **options)
 
-    monkeypatch.setattr(traffic.serving, "predict", slow)
+    monkeypatch.setattr(serving, "predict", slow)
     monkeypatch.setattr(traffic.SHADOWS, "_free", type(traffic.SHADOWS._free)(2))
     answers = [predict(client) for _ in range(20)]
     traffic.SHADOWS.drain()
