@@ -8,7 +8,7 @@ VENV ?= .venv
 PY = $(VENV)/bin/python
 UV = $(shell command -v uv 2>/dev/null)
 
-.PHONY: up test browser check lock openapi configuration bench bench-forecast bench-stack bench-ingest bench-features bench-anomaly bench-serving bench-audit bench-observing clean
+.PHONY: up test browser check lock openapi configuration bench bench-forecast bench-stack bench-ingest bench-features bench-anomaly bench-serving bench-audit bench-observing bench-explain clean
 
 up: $(VENV)/.installed
 	@set -a; if [ -f .env ]; then . ./.env; fi; set +a; exec $(PY) manage.py up
@@ -129,7 +129,7 @@ lock: $(VENV)/.installed-dev
 
 # Benchmarks: minutes each; benchmarks/README.md says what they measure.
 
-bench: bench-forecast bench-stack bench-ingest bench-features bench-anomaly bench-serving bench-audit bench-observing
+bench: bench-forecast bench-stack bench-ingest bench-features bench-anomaly bench-serving bench-audit bench-observing bench-explain
 
 bench-forecast: $(VENV)/.installed-dev
 	@$(PY) -m benchmarks.forecast --write docs/benchmarks/forecast.md
@@ -155,6 +155,9 @@ bench-observing: $(VENV)/.installed-dev
 
 bench-audit: $(VENV)/.installed-dev
 	@$(PY) -m benchmarks.audit --write docs/benchmarks/audit.md
+
+bench-explain: $(VENV)/.installed-dev
+	@$(PY) -m benchmarks.explain --write docs/benchmarks/explain.md
 
 clean:
 	@rm -rf $(VENV) .venv-bench .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis staticfiles

@@ -16,11 +16,15 @@ MOST_DOTS, MOST_LINES = 300, 12  # of the beeswarm
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What a sentence needs to know. usual: what the base is called in it. unit: of the contributions."""
+    """What a sentence needs to know. usual: what the base is called in it. unit: of the contributions.
+
+    said: the whole sentence, where it is another.
+    """
 
     opening: str
     usual: str
     unit: str = ""
+    said: str = ""
 
 
 def local_answer(attribution: Attribution, method: Method, about: About, *, row: int = 0) -> dict[str, Any]:
@@ -68,7 +72,8 @@ def local_answer(attribution: Attribution, method: Method, about: About, *, row:
         "summary": {
             "top_3_features": [part.name for part in parts[:3]],
             "total_contribution": value - base,
-            "explanation": sentence(about.opening, value, base, parts, unit=about.unit, usual=about.usual),
+            "explanation": about.said
+            or sentence(about.opening, value, base, parts, unit=about.unit, usual=about.usual),
         },
     }
 

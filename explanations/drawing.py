@@ -36,9 +36,9 @@ def waterfall(answer: Mapping[str, Any], *, title: str, unit: str = "", name: st
         start, end = float(reached[index - 1]), float(reached[index])
         body += _row(index, part["feature_name"], part["value"], _bar(x, start, end, index, part))
     last = len(parts) + 1
-    body += _row(
-        last, "prediction", None, _text(x.at(value), _middle(last), number(value), "middle", bold=True)
-    )
+    end = answer["metadata"]["output"].removeprefix("the ")
+    label = end if end in ("reading", "median") else "prediction"
+    body += _row(last, label, None, _text(x.at(value), _middle(last), number(value), "middle", bold=True))
     return _svg(name, height, title, _in_words(answer, unit), body)
 
 
@@ -111,7 +111,18 @@ class _Scale:
 
 
 def _largest(parts: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    moving = [dict(part) for part in parts if part["contribution"] != 0]
+    """What people call the same is one bar, the largest first; a value is told of what stands alone."""
+    by_label: dict[str, dict[str, Any]] = {}
+    for part in parts:
+        name = part["feature_name"]
+        known = by_label.setdefault(
+            label_of(name), {"feature_name": name, "value": part["value"], "contribution": 0.0}
+        )
+        known["contribution"] += part["contribution"]
+        if known["feature_name"] != name:
+            known["value"] = None
+    moving = [part for part in by_label.values() if part["contribution"] != 0]
+    moving.sort(key=lambda part: -abs(part["contribution"]))
     if len(moving) <= SHOWN:
         return moving
     rest = moving[SHOWN - 1 :]
@@ -166,7 +177,7 @@ def _segment(
         f"<title>{_clean(said)}</title></rect>"
     ]
     letters = int(wide / 6.6)
-    if letters >= 4:
+    if wide >= 58:
         words = label_of(part["feature_name"])
         short = words if len(words) <= letters else f"{words[: letters - 1]}…"
         drawn.append(_text((left + right) / 2, top + 38, short, "middle", quiet=True))

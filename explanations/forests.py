@@ -50,7 +50,7 @@ class Tree:
     threshold: Floats  # x <= threshold goes left
     missing_left: NDArray[np.bool_]
     value: Floats
-    weight: Floats
+    weight: Ints
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +106,7 @@ def forests_of(estimator: Any) -> list[Forest] | None:
 
 
 def as_booster(forest: Forest, features: int) -> lightgbm.Booster:
-    """A booster whose raw scores and contributions are those of the forest, less its start.
-
-    Raises NotConvertible.
-    """
+    """A booster whose raw scores and contributions are those of the forest, less its start."""
     trees = [_text_of(index, tree) for index, tree in enumerate(forest.trees)]
     head = "\n".join(
         [
@@ -153,7 +150,7 @@ def _of_sklearn(tree: Any, output: int, factor: float) -> Tree:
         threshold=np.asarray(tree.threshold, dtype=np.float64),
         missing_left=np.asarray(tree.missing_go_to_left, dtype=np.bool_),
         value=factor * np.asarray(tree.value[:, 0, output], dtype=np.float64),
-        weight=np.asarray(tree.weighted_n_node_samples, dtype=np.float64),
+        weight=_whole(np.asarray(tree.weighted_n_node_samples, dtype=np.float64)),
     )
 
 
@@ -168,7 +165,7 @@ def _of_histogram(nodes: Any) -> Tree:
         threshold=nodes["num_threshold"].astype(np.float64),
         missing_left=nodes["missing_go_to_left"].astype(bool),
         value=nodes["value"].astype(np.float64),
-        weight=nodes["count"].astype(np.float64),
+        weight=_whole(nodes["count"].astype(np.float64)),
     )
 
 
@@ -176,7 +173,7 @@ def _text_of(index: int, tree: Tree) -> str:
     """One tree as LightGBM writes it: inner nodes and leaves numbered apart, leaves as -1 - number."""
     inner = np.flatnonzero(tree.left >= 0)
     leaves = np.flatnonzero(tree.left < 0)
-    weight = _whole(tree.weight)
+    weight = tree.weight
     number = np.empty(tree.left.size, dtype=np.int64)
     number[inner] = np.arange(inner.size)
     number[leaves] = -1 - np.arange(leaves.size)

@@ -117,7 +117,7 @@ def about_forecast(forecast: Forecast, index: int) -> About:
 
 
 def anomaly_of(detection: Detection, index: int | None, timestamp: datetime | None) -> int:
-    """Index of the finding, by itself or by its time; the one with the highest score when neither is said."""
+    """Index of the finding, by itself or by its time; the one with the highest score and a value when neither is said."""
     found = detection.anomalies
     if not found:
         raise NothingFlagged(detection_id=detection.pk)
@@ -131,7 +131,7 @@ def anomaly_of(detection: Detection, index: int | None, timestamp: datetime | No
             remedy="Give the timestamp of one of its anomalies.",
         )
     if index is None:
-        return max(range(len(found)), key=lambda at: found[at]["anomaly_score"])
+        return max(range(len(found)), key=lambda at: (_is_additive(found[at]), found[at]["anomaly_score"]))
     if index >= len(found):
         raise NoSuchPoint(
             what="The detection", there=f"{len(found)} anomalies", remedy=f"step is 0 to {len(found) - 1}."
@@ -147,7 +147,7 @@ def attribution_of_anomaly(detection: Detection, index: int) -> tuple[Attributio
     """
     found = detection.anomalies[index]
     value, usual = found["value"], found["expected_range"]
-    if value is None or usual["mean"] is None:
+    if not _is_additive(found):
         raise NotAdditive(
             what=f"The finding at {found['timestamp']}",
             reason="nothing was read then, so there is no value that parts could add up to"
@@ -179,12 +179,26 @@ def attribution_of_anomaly(detection: Detection, index: int) -> tuple[Attributio
         detection.training_points,
         more,
     )
-    tail = f" (expected {number(mean)})"
-    return (
-        attribution.settled(),
-        method,
-        About(f"{at:%-d %B %Y %H:%M} was read", f"expected{tail}", detection.unit),
+    return attribution.settled(), method, _about_reading(at, mean, edge, value, detection.unit)
+
+
+def _about_reading(at: datetime, mean: float, edge: float, value: float, unit: str) -> About:
+    """How far off, and how much of that is usual.
+
+    >>> _about_reading(datetime(2026, 1, 5, 3), 31.2, 36.0, 68.0, "kW").said
+    'On 5 January 2026 at 03:00 the reading is 68.0 kW, 36.8 above what was expected: 4.80 is within the usual spread, 32.0 beyond it.'
+    """
+    off, side = value - mean, "above" if value >= mean else "below"
+    tail = f" {unit}" if unit else ""
+    said = (
+        f"On {at:%-d %B %Y} at {at:%H:%M} the reading is {number(value)}{tail}, {number(abs(off))} {side} what was "
+        f"expected: {number(abs(edge - mean))} is within the usual spread, {number(abs(value - edge))} beyond it."
     )
+    return About("The reading is", "what was expected", unit, said)
+
+
+def _is_additive(anomaly: dict[str, Any]) -> bool:
+    return anomaly["value"] is not None and anomaly["expected_range"]["mean"] is not None
 
 
 def _or(said: Any, otherwise: float) -> float:

@@ -26,6 +26,16 @@ WEATHER_WORDS = {
     "precipitation": "rain",
     "pressure": "air pressure",
 }
+STATISTICS = {
+    "avg": "mean",
+    "std": "spread",
+    "min": "lowest",
+    "max": "highest",
+    "median": "median",
+    "range": "range",
+    "p10": "low end",
+    "p90": "high end",
+}
 NAMED = {
     CALENDAR: {
         "hour_of_day": "the hour",
@@ -69,7 +79,18 @@ NAMED = {
         "share_of_max_last_3h_fading_10h": "the last hours",
         "mean_of_4_same_weekdays": "the level at this hour",
         "usual_spread": "the usual spread",
-        "beyond_usual": "what is beyond it",
+        "beyond_usual": "beyond the usual spread",
+        **{
+            f"{window}_{statistic}_{hours}h": f"the {word} of the last {span}"
+            for window in ("rolling", "historical")
+            for hours, span in ((24, "24 hours"), (168, "week"))
+            for statistic, word in STATISTICS.items()
+        },
+        **{f"hourly_{statistic}": f"the {word} of the last hour" for statistic, word in STATISTICS.items()},
+        **{
+            f"daily_{statistic}": f"the {word} of the last 24 hours" for statistic, word in STATISTICS.items()
+        },
+        **{f"{name}_24h": f"the {STATISTICS[name]} of the last 24 hours" for name in ("max", "min", "range")},
     },
     ADJUSTMENT: {
         "recent_errors": "recent errors",

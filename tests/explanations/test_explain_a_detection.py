@@ -36,8 +36,8 @@ def test_a_reading_is_what_was_expected_the_usual_spread_and_what_lies_beyond(
     assert by_name == {"usual_spread": pytest.approx(4.8), "beyond_usual": pytest.approx(32.0)}
     assert (about["anomaly_score"], about["severity"], about["kind"]) == (3.2, "medium", "spike")
     assert answer["summary"]["explanation"] == (
-        "1 January 2025 00:00 was read 68.0 kW, 36.8 above expected (expected 31.2): "
-        "mostly because of what is beyond it (+32.0) and the usual spread (+4.80)."
+        "On 1 January 2025 at 00:00 the reading is 68.0 kW, 36.8 above what was expected: "
+        "4.80 is within the usual spread, 32.0 beyond it."
     )
 
 
@@ -69,6 +69,10 @@ def test_without_a_point_the_highest_score_is_explained(alice: Principal, client
 
     assert why(client_of(alice), row.pk).json()["metadata"]["anomaly_score"] == 4.9
     assert why(client_of(alice), row.pk, step=2).json()["metadata"]["anomaly_score"] == 4.1
+    gap_beside = make_detection_row(alice)
+    anomalies = [*gap_beside.anomalies, {**gap_beside.anomalies[0], "value": None, "anomaly_score": 9.0}]
+    Detection.objects.filter(pk=gap_beside.pk).update(anomalies=anomalies)
+    assert why(client_of(alice), gap_beside.pk).json()["metadata"]["anomaly_score"] == 3.2
 
 
 @pytest.mark.parametrize(

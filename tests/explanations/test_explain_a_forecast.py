@@ -103,14 +103,29 @@ def test_what_was_said_is_explained_after_new_readings_came(alice: Principal, cl
     assert why(client, made, step=3).json() == expected
 
 
-def test_corrected_readings_are_not_passed_off_as_the_ones_it_was_made_from(
+@pytest.mark.django_db(transaction=True)  # the database's clock stands still within one
+def test_readings_corrected_since_are_seen_as_they_were_known(alice: Principal, client_of: ClientOf) -> None:
+    make_readings(alice, load(), start=START)
+    client = client_of(alice)
+    made = forecast(client, model_name="linear_v1")
+    make_readings(alice, [5000.0], start=AS_OF - timedelta(hours=30))
+
+    answer = why(client, made, step=1).json()
+
+    assert_adds_up(answer)
+    assert answer["metadata"]["prediction_value"] == made["forecasts"][1]["point_forecast"]
+
+
+def test_other_readings_are_not_passed_off_as_the_ones_it_was_made_from(
     alice: Principal, client_of: ClientOf
 ) -> None:
     make_readings(alice, load(), start=START)
     client = client_of(alice)
     made = forecast(client, model_name="linear_v1")
     kept = why(client, made, step=0).json()
-    make_readings(alice, [5000.0], start=AS_OF - timedelta(hours=30))
+    Reading.objects.filter(timestamp=AS_OF - timedelta(hours=30)).update(
+        value=5000.0
+    )  # behind everybody's back
 
     problem = why(client, made, step=1).json()
 

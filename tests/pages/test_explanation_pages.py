@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from explanations.models import Explanation
+from features.models import Reading
 from forecasting.actions import make_forecast
 from forecasting.models import Forecast
 from omarino.authentication import Principal
@@ -96,7 +97,7 @@ def test_a_version_and_a_detection_have_theirs(alice: Principal, pages_of: Pages
 
 def test_what_cannot_be_explained_says_why_where_it_was_asked(alice: Principal, pages_of: Pages) -> None:
     made = forecast(alice)
-    make_readings(alice, [900.0], start=START + timedelta(days=39))
+    Reading.objects.all().delete()
 
     response = pages_of(alice).post(ASK.format("forecast", made.pk), {"step": "2"}, follow=True)
 
