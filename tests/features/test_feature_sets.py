@@ -178,3 +178,9 @@ def test_the_time_of_its_making_is_kept(alice: Principal, client_of: ClientOf) -
 
     assert row.made_by == "alice"
     assert abs((row.made_at - datetime.now(UTC)).total_seconds()) < 60
+
+
+@pytest.mark.parametrize("name", ["a%00b", "%F0%9F%94%8B", "x" * 300, "..", "a%2Fb"])
+def test_an_odd_name_in_the_address_is_no_set(alice: Principal, client_of: ClientOf, name: str) -> None:
+    for ask in (client_of(alice).get, client_of(alice).delete):
+        assert ask(f"{SETS}/{name}").status_code in (400, 404)
