@@ -151,14 +151,14 @@ def anchor(now: datetime) -> dict[str, Head]:
     names = sorted(_listed(_storage(), folder)[1])
     heads = AuditLink.objects.order_by("tenant_id", "-number").distinct("tenant_id")
     if names:
-        last = datetime.strptime(f"{now:%Y-%m-%d} {names[-1]}", "%Y-%m-%d %H%M%S.json").replace(tzinfo=UTC)
+        last = datetime.strptime(f"{now:%Y-%m-%d} {names[-1][:6]}", "%Y-%m-%d %H%M%S").replace(tzinfo=UTC)
         moved = AuditLink.objects.filter(linked_at__gte=last - OVERLAP).values("tenant_id")
         heads = heads.filter(tenant_id__in=moved)
     kept = {link.tenant_id: Head(link.number, link.digest) for link in heads}
     if kept:
         told = {tenant: [head.number, head.digest] for tenant, head in kept.items()}
         _storage().save(
-            f"{folder}/{now:%H%M%S}.json", ContentFile(orjson.dumps(told, option=orjson.OPT_SORT_KEYS))
+            f"{folder}/{now:%H%M%S%f}.json", ContentFile(orjson.dumps(told, option=orjson.OPT_SORT_KEYS))
         )
     return kept
 

@@ -6,15 +6,18 @@ import threading
 import uuid
 from datetime import UTC, datetime, timedelta
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.config import Config
 from django.core.management import CommandError, call_command
 from django.db import IntegrityError, connection, transaction
 
 from omarino import audit
-from omarino.audit_chain import anchor, verify
+from omarino.audit_chain import anchor, newest_anchors, verify
 from omarino.audit_models import AuditLink, AuditRecord
+from omarino.tasks import anchor_audit
 from tests.audit.conftest import Tamper
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -176,8 +179,38 @@ def test_an_anchor_tells_what_moved_and_the_first_of_a_day_all(tenant: str) -> N
     morning = datetime(2031, 5, 1, 8, tzinfo=UTC)
 
     assert tenant in anchor(morning)
+    anchor(morning)  # another beat, at the same moment
     assert anchor(morning + timedelta(hours=1)) == {}  # nobody wrote since, by the clock of the anchors
     assert tenant in anchor(morning + timedelta(days=1))
+
+
+def test_the_periodic_task_keeps_the_ends_in_the_storage_and_tells_the_log(
+    tenant: str, files: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO"):
+        anchor_audit()
+
+    assert newest_anchors()[tenant].number == 4
+    assert [path.suffix for path in (files / "default" / "_audit").rglob("*") if path.is_file()] == [".json"]
+    told = [str(record.msg) for record in caplog.records if "audit_anchored" in str(record.msg)]
+    assert any(tenant in line for line in told)
+
+
+def test_an_anchor_without_its_storage_is_an_error_in_the_log_and_made_next_time(
+    tenant: str, settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    kept = settings.STORAGES
+    once = Config(connect_timeout=1, retries={"total_max_attempts": 1})
+    options = {"bucket_name": "b", "endpoint_url": "http://127.0.0.1:9", "access_key": "k", "secret_key": "s"}
+    away = {"BACKEND": "storages.backends.s3.S3Storage", "OPTIONS": {**options, "client_config": once}}
+    settings.STORAGES = {**kept, "default": away}
+    anchor_audit()
+    assert "audit_not_anchored" in caplog.text
+    settings.STORAGES = kept
+
+    anchor_audit()
+
+    assert newest_anchors()[tenant].number == 4
 
 
 def test_many_writers_of_one_tenant_make_one_chain(tenant: str) -> None:
