@@ -18,7 +18,7 @@ from features.batches import ReadingBatch, Rejections, WeatherBatch
 from features.catalog import FEATURE_SETS
 from features.ingest import store_readings, store_weather
 from features.models import Asset, FeatureExport
-from forecasting.models import Forecast
+from forecasting.models import DriftFlag, Forecast, ForecastScore
 from omarino.authentication import Principal
 from registry import artifacts
 from registry.formats import load
@@ -54,6 +54,33 @@ def make_forecast_row(owner: Principal, *, p50: list[float] | None = None, **fie
     )
     row.save(force_insert=True)
     return row
+
+
+def make_score_row(owner: Principal, **fields: Any) -> ForecastScore:
+    """A day of forecasts that was scored."""
+    told = {
+        "asset_id": "main-meter",
+        "model_name": "auto",
+        "lead_hours": 24,
+        "day": datetime(2025, 1, 2, tzinfo=UTC).date(),
+        "count": 24,
+        "mae": 1.5,
+        "pinball": 0.6,
+        "coverage": 0.75,
+        "bias": -0.2,
+        "size": 12.0,
+        "scored_at": datetime(2025, 1, 3, tzinfo=UTC),
+    }
+    return ForecastScore.objects.create(tenant_id=owner.tenant_id, **{**told, **fields})
+
+
+def make_drift_flag(owner: Principal, **fields: Any) -> DriftFlag:
+    """A band that holds too little."""
+    moment = datetime(2025, 1, 3, tzinfo=UTC)
+    told = {"asset_id": "main-meter", "kind": "coverage", "model_name": "auto", "value": 0.5, "limit": 0.15}
+    return DriftFlag.objects.create(
+        tenant_id=owner.tenant_id, raised_at=moment, seen_at=moment, **{**told, **fields}
+    )
 
 
 def make_detection_row(owner: Principal, *, scores: Sequence[float] = (3.2,), **fields: Any) -> Detection:

@@ -24,6 +24,7 @@ from anomalies.models import Detection, Watch
 from anomalies.watch_actions import set_up_watch
 from features.models import Asset, FeatureExport
 from features.set_actions import define_set
+from forecasting.models import DriftFlag, ForecastScore
 from omarino import audit
 from omarino.audit_models import AuditRecord
 from omarino.authentication import Principal
@@ -34,9 +35,11 @@ from tests.factories import (
     make_alert,
     make_asset,
     make_detection_row,
+    make_drift_flag,
     make_explanation_row,
     make_export,
     make_forecast_row,
+    make_score_row,
     make_version,
 )
 from tests.registry.models_made import lightgbm_text
@@ -56,6 +59,14 @@ def model_id(owner: Principal, *, stage: str = Stage.STAGING) -> dict[str, Any]:
 
 def model_name(owner: Principal) -> dict[str, Any]:
     return {"model_id": model_id(owner, stage=Stage.PRODUCTION)["model_id"].rpartition(":")[0]}
+
+
+def score(owner: Principal) -> dict[str, Any]:
+    return {"pk": (ForecastScore.objects.for_tenant(owner.tenant_id).first() or make_score_row(owner)).pk}
+
+
+def drift_flag(owner: Principal) -> dict[str, Any]:
+    return {"pk": (DriftFlag.objects.for_tenant(owner.tenant_id).first() or make_drift_flag(owner)).pk}
 
 
 def detection(owner: Principal) -> dict[str, Any]:
@@ -114,6 +125,8 @@ def audit_record(owner: Principal) -> dict[str, Any]:
 
 ROWS: dict[str, Callable[[Principal], dict[str, Any]]] = {
     "forecast": lambda owner: {"pk": make_forecast_row(owner).pk},
+    "forecast-quality": score,
+    "drift-flags": drift_flag,
     "explanation": lambda owner: {"pk": make_explanation_row(owner).pk},
     "explain": model_id,
     "explain-globally": model_id,
