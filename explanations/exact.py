@@ -306,7 +306,7 @@ def asked_as_number(predictor: Predictor, rows: Rows) -> tuple[Any, str]:
         label = predictor.class_labels[k] if k < len(predictor.class_labels) else first.values[0]
         return lambda asked: np.asarray(predictor.predict(asked).probabilities)[
             :, k
-        ], f"probability of class {label}"  # type: ignore[index]
+        ], f"probability of class {label}"
     if first.values.dtype.kind not in "fiub":
         raise TypeError("it answers words without probabilities")
     return lambda asked: np.asarray(predictor.predict(asked).values, dtype=np.float64), PREDICTION

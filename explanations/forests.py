@@ -96,10 +96,10 @@ def forests_of(estimator: Any) -> list[Forest] | None:
             for k in range(estimator.estimators_.shape[1])
         ]
     if isinstance(estimator, BY_HISTOGRAM):
-        starts = np.ravel(estimator._baseline_prediction)
+        baseline = np.ravel(estimator._baseline_prediction)
         stages = estimator._predictors
         return [
-            Forest([_of_histogram(stage[k].nodes) for stage in stages], float(starts[k]), False)
+            Forest([_of_histogram(stage[k].nodes) for stage in stages], float(baseline[k]), False)
             for k in range(len(stages[0]))
         ]
     return None

@@ -13,6 +13,7 @@ from django.conf import settings
 
 # Arrays in, arrays out: what docs/architecture.md marks with a star, as far as it is there
 STARRED = {
+    *("explanations.attribution", "explanations.exact", "explanations.drawing", "explanations.wording"),
     *("features.catalog", "features.compute", "registry.formats"),
     *("forecasting.horizon", "forecasting.intervals", "forecasting.metrics", "forecasting.backtest"),
     *("forecasting.forecasters", "omarino.errors", "omarino.env", "omarino.strict_json"),
@@ -74,6 +75,19 @@ print(json.dumps(sorted(sys.modules)))
     assert "forecasting.forecasters.gradient_boosting" in imported
 
 
+def test_shap_is_reached_by_the_workers_task_alone() -> None:
+    protected = contract("worker")
+
+    assert protected["protected_modules"] == ["explanations.model_agnostic"]
+    assert protected["allowed_importers"] == ["explanations.tasks"]
+    assert contract("light")["ignore_imports"] == ["explanations.model_agnostic -> shap"]
+    assert set(contract("light")["source_modules"]) == {
+        path.parent.name
+        for path in settings.BASE_DIR.glob("*/__init__.py")
+        if (path.parent / "apps.py").exists()
+    }
+
+
 def test_a_web_process_holds_neither_shap_nor_what_draws_pictures() -> None:
     imported = in_a_fresh_process(
         """
@@ -90,5 +104,5 @@ print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})))
         None,
     )
 
-    assert {"forecasting", "features", "rest_framework"} <= set(imported)
+    assert {"explanations", "forecasting", "features", "rest_framework"} <= set(imported)
     assert set(imported).isdisjoint({"shap", "numba", "matplotlib", "tests"})
