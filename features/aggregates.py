@@ -15,7 +15,7 @@ from django.db.utils import OperationalError
 from django.utils import timezone
 from psycopg import sql
 
-from features.timescale import has_hypertables, run_file
+from features.timescale import has_hypertables, run_file, unhurried
 
 AGGREGATES = {"hourly_features": timedelta(hours=1), "daily_features": timedelta(hours=24)}
 FUNCTIONS = ("get_lag_features", "get_rolling_features")
@@ -69,14 +69,10 @@ def drop_objects(connection: BaseDatabaseWrapper) -> None:
 
 def refresh_views(connection: BaseDatabaseWrapper) -> None:
     """Bring the materialized views up to date while others read them; their comment says when."""
-    with connection.cursor() as cursor:
-        cursor.execute("SET statement_timeout = 0")
-        try:
-            for name in MATERIALIZED:
-                cursor.execute(f"REFRESH MATERIALIZED VIEW CONCURRENTLY {name}")
-                cursor.execute(f"COMMENT ON MATERIALIZED VIEW {name} IS '{timezone.now().isoformat()}'")
-        finally:
-            cursor.execute("RESET statement_timeout")
+    with unhurried(connection), connection.cursor() as cursor:
+        for name in MATERIALIZED:
+            cursor.execute(f"REFRESH MATERIALIZED VIEW CONCURRENTLY {name}")
+            cursor.execute(f"COMMENT ON MATERIALIZED VIEW {name} IS '{timezone.now().isoformat()}'")
 
 
 def refresh_aggregates(connection: BaseDatabaseWrapper, *, since: datetime | None) -> None:
@@ -86,18 +82,15 @@ def refresh_aggregates(connection: BaseDatabaseWrapper, *, since: datetime | Non
     """
     if not has_hypertables(connection):
         return
-    with connection.cursor() as cursor:
-        cursor.execute("SET statement_timeout = 0")
-        try:
-            for name, width in AGGREGATES.items():
-                bounds: list[Any] = [name, since, width]
+    with unhurried(connection), connection.cursor() as cursor:
+        for name, width in AGGREGATES.items():
+            bounds: list[Any] = [name, since, width]
+            try:
                 cursor.execute(
                     "CALL refresh_continuous_aggregate(%s, %s::timestamptz, now() - %s::interval)", bounds
                 )
-        except OperationalError as fault:  # another refresh is at it: that one does the work
-            log.info("refresh_left_to_another", reason=str(fault).strip())
-        finally:
-            cursor.execute("RESET statement_timeout")
+            except OperationalError as fault:  # another refresh is at it: that one does the work
+                log.info("refresh_left_to_another", reason=str(fault).strip())
 
 
 def forget(connection: BaseDatabaseWrapper, *, tenant_id: str, asset_id: str) -> None:

@@ -25,7 +25,7 @@ from features.models import (
     Weather,
     WeatherRevision,
 )
-from features.timescale import has_hypertables
+from features.timescale import has_hypertables, unhurried
 
 READINGS = "timeseries_data"
 _DAY = timedelta(days=1)
@@ -92,12 +92,13 @@ def expire(*, now: datetime) -> dict[str, int]:
         return {}
     timescale = has_hypertables(connection)
     cuts = {name: _midnight(now) - days * _DAY for name, days in wanted.items()}
-    went = {} if timescale else _expire_rows(cuts)
-    if timescale and _advance(cuts[READINGS]):
-        Asset.objects.update(data_version=F("data_version") + 1)
     readings, weather = cuts[READINGS], cuts["weather_features"]
-    went["timeseries_revisions"] = ReadingRevision.objects.filter(timestamp__lt=readings).delete()[0]
-    went["weather_revisions"] = WeatherRevision.objects.filter(timestamp__lt=weather).delete()[0]
+    with unhurried(connection):
+        went = {} if timescale else _expire_rows(cuts)
+        if timescale and _advance(readings):
+            Asset.objects.update(data_version=F("data_version") + 1)
+        went["timeseries_revisions"] = ReadingRevision.objects.filter(timestamp__lt=readings).delete()[0]
+        went["weather_revisions"] = WeatherRevision.objects.filter(timestamp__lt=weather).delete()[0]
     log.info("retention", **went)
     return went
 
@@ -133,7 +134,6 @@ def _expire_rows(cuts: dict[str, datetime]) -> dict[str, int]:
 def _put_aside(before: datetime) -> None:
     """What the aggregates say of the time before; from then on they do not look at its readings."""
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("SET LOCAL statement_timeout = 0")
         since = dropped_before()
         if not _advance(before):
             return

@@ -11,7 +11,7 @@ from django.utils import timezone
 from psycopg import sql
 
 from features import aggregates, retention
-from features.timescale import HYPERTABLES, has_hypertables
+from features.timescale import HYPERTABLES, has_hypertables, unhurried
 
 TOO_LATE = timedelta(hours=3)  # of what is refreshed every half hour at most
 _SIZES = """
@@ -72,12 +72,8 @@ def look() -> State:
     )
     installed = found[0][1] if found else None
     state = State(timezone.now(), version, installed, bool(found), retention.kept_days())
-    with connection.cursor() as cursor:
-        cursor.execute("SET statement_timeout = 0")
-        try:
-            _look_at(state)
-        finally:
-            cursor.execute("RESET statement_timeout")
+    with unhurried(connection):
+        _look_at(state)
     return state
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import structlog
@@ -58,6 +60,17 @@ def has_hypertables(connection: BaseDatabaseWrapper) -> bool:
             "SELECT EXISTS (SELECT FROM timescaledb_information.hypertables WHERE hypertable_name = 'timeseries_data')"
         )
         return bool(cursor.fetchone()[0])
+
+
+@contextmanager
+def unhurried(connection: BaseDatabaseWrapper) -> Iterator[None]:
+    """Statements in the block may take as long as they need; not within a transaction."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET statement_timeout = 0")
+        try:
+            yield
+        finally:
+            cursor.execute("RESET statement_timeout")
 
 
 def run_file(connection: BaseDatabaseWrapper, name: str) -> None:

@@ -31,6 +31,7 @@ def on_timescaledb(timescale_settings: dict[str, Any], django_db_blocker: Any) -
     with django_db_blocker.unblock(), as_default(timescale_settings):
         with connection.cursor() as cursor:
             cursor.execute(f"TRUNCATE {TABLES}")
+            cursor.execute("SELECT set_chunk_time_interval('timeseries_data', INTERVAL '30 days')")
         yield
 
 
