@@ -33,17 +33,17 @@ def _read() -> tuple[list[dict[str, Any]], dict[str, int]]:
         return [dict(row) for row in found], dict(kinds)
 
 
-QUALITY = Reading(_read, fresh_s=FRESH_S)
-
-
 class QualityCollector(Collector):
     """Outcomes of the last seven days, by built-in model and lead; a tenant's models are one, `registered`."""
+
+    def __init__(self) -> None:
+        self._reading = Reading(_read, fresh_s=FRESH_S)
 
     def describe(self) -> list[Metric]:
         return []
 
     def collect(self) -> Iterator[Metric]:
-        found = QUALITY.latest()
+        found = self._reading.latest()
         if found is None:
             return
         rows, flags = found
