@@ -11,8 +11,8 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, URLResolver, path
-from django.utils.html import mark_safe
+from django.urls import URLPattern, path
+from django.utils.safestring import mark_safe
 from django.views.decorators.http import require_POST
 
 from anomalies.models import Detection
@@ -54,7 +54,7 @@ class ExplanationAdmin(TenantAdmin[Explanation]):
     def asked(self, explanation: Explanation) -> str:
         return f"{explanation.requested_at:%-d %b %Y %H:%M}"
 
-    def get_urls(self) -> list[URLPattern | URLResolver]:
+    def get_urls(self) -> list[URLPattern]:
         ask = self.admin_site.admin_view(require_POST(self.ask_view))
         return [
             path("ask/<str:subject>/<uuid:pk>/", ask, name="explanations_explanation_ask"),

@@ -106,7 +106,7 @@ def _names(said: Any) -> list[str]:
 def _rows_of(
     asset: Asset, features: Sequence[Feature], size: int, random: np.random.Generator, takes_missing: bool
 ) -> Floats:
-    whose = {"tenant_id": asset.tenant_id, "asset_id": asset.asset_id}
+    whose: dict[str, Any] = {"tenant_id": asset.tenant_id, "asset_id": asset.asset_id}
     nothing = np.empty((0, len(features)))
     latest = history.latest_at(**whose)
     if latest is None or size == 0:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from explanations import drawing
 from explanations.errors import NoSuchPicture
 from explanations.models import Explanation, Scope, Subject
+from explanations.wording import label_of, number
 
 OF_SCOPE = {Scope.LOCAL: ("waterfall", "force"), Scope.GLOBAL: ("beeswarm",)}
 
@@ -36,7 +37,7 @@ def title_of(explanation: Explanation) -> str:
 def _over_rows(explanation: Explanation) -> str:
     answer = explanation.answer
     listed = ", ".join(
-        f"{drawing.label_of(each['feature_name'])} {drawing.number(each['mean_abs_shap'])}"
+        f"{label_of(each['feature_name'])} {number(each['mean_abs_shap'])}"
         for each in answer["global_importances"][: drawing.SHOWN]
     )
     return (

@@ -145,7 +145,7 @@ class ForceSerializer(serializers.Serializer[Any]):
 
 class GroupSerializer(serializers.Serializer[Any]):
     group = serializers.CharField(help_text="calendar, recent_readings, weather, adjustment or other.")
-    label = serializers.CharField()
+    label: Any = serializers.CharField()
     contribution = serializers.FloatField()
 
 

@@ -20,7 +20,6 @@ pytestmark = pytest.mark.django_db
 URL = "/ai/explain"
 ROW = {"a": 0.5, "b": -1.0, "c": 2.0, "d": 0.0}
 VALUES = np.array([list(ROW.values())])
-NAMED = {"metadata": {"unit": "kW"}}
 
 
 def ask(client: Any, **said: Any) -> Any:
@@ -39,7 +38,7 @@ def assert_adds_up(answer: dict[str, Any]) -> None:
 
 
 def test_the_answer_is_the_contract(alice: Principal, client_of: ClientOf) -> None:
-    make_version(alice, artifact=models_made.lightgbm_text(), **NAMED)
+    make_version(alice, artifact=models_made.lightgbm_text(), metadata={"unit": "kW"})
 
     response = ask(client_of(alice, roles=frozenset({AI_USER})))
 

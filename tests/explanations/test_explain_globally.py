@@ -63,7 +63,7 @@ def test_a_dataset_is_answered_at_once(alice: Principal, client_of: ClientOf) ->
     answer = response.json()
     assert response.status_code == 200
     rows, _ = models_made.data()
-    own = models_made.lightgbm_booster().predict(rows[:200], pred_contrib=True)[:, :4]
+    own = np.asarray(models_made.lightgbm_booster().predict(rows[:200], pred_contrib=True))[:, :4]
     by_name = {each["feature_name"]: each for each in answer["global_importances"]}
     for k, name in enumerate("abcd"):
         assert by_name[name]["mean_abs_shap"] == pytest.approx(np.abs(own[:, k]).mean(), rel=1e-9)
