@@ -125,7 +125,7 @@ def test_the_stability_index_is_that_of_the_definition() -> None:
 
 
 def test_too_few_points_and_a_constant_give_no_index() -> None:
-    many, few = np.arange(100.0), np.arange(99.0)
+    many, few = np.linspace(0, 99, 100), np.linspace(0, 98, 99)
 
     assert np.isnan(population_stability_index(many, few))
     assert np.isnan(population_stability_index(np.append(few, np.nan), many))
