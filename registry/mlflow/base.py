@@ -31,7 +31,7 @@ class MlflowView(APIView):
 
     def said(self, request: Request, serializer: type[serializers.Serializer[Any]]) -> dict[str, Any]:
         """The fields of the call, from the query of a GET and the body of any other."""
-        data = request.query_params if request.method == "GET" else request.data
+        data = request.data if request.method != "GET" else _of_query(request, serializer)
         asked = serializer(data=data, context={"request": request})
         asked.is_valid(raise_exception=True)
         return {name: value for name, value in asked.validated_data.items() if value is not None}
@@ -43,6 +43,15 @@ class MlflowView(APIView):
             response.data["error_code"] = code or ERROR_CODES.get(response.status_code, "INTERNAL_ERROR")
             response.data["message"] = _sentence(response.data)
         return response
+
+
+def _of_query(request: Request, serializer: type[serializers.Serializer[Any]]) -> dict[str, Any]:
+    """As plain values: to a form's own, an empty text would be none at all."""
+    fields = serializer().fields
+    return {
+        name: values if isinstance(fields.get(name), serializers.ListField) else values[-1]
+        for name, values in request.query_params.lists()
+    }
 
 
 def _sentence(problem: dict[str, Any]) -> str:
