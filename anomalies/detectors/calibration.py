@@ -87,7 +87,11 @@ def line(sizes: Floats, sigmas: Floats, powers: tuple[float, float]) -> Reach:
 
 def together(sigmas: list[Floats]) -> Floats:
     """One size of several channels: little more than the largest, and more where several speak."""
-    return np.asarray(np.sum([sigma**4 for sigma in sigmas], axis=0) ** 0.25)
+    total = np.zeros(sigmas[0].size)
+    for sigma in sigmas:
+        square = sigma * sigma
+        total += square * square
+    return np.asarray(np.sqrt(np.sqrt(total)))
 
 
 def _scale_of_the_window(sizes: Floats, knots: Floats, shares: Floats) -> float:

@@ -70,44 +70,36 @@ def evidence_of(problem: Problem, profile: Callable[[Grid, Floats], Profile] = p
         profile: gives what to expect on a grid, learned from values with NaN where none is to be learned.
     """
     grid = on_grid(problem)
-    runs = residuals.frozen(grid), residuals.missing(grid)
-    at_first = _look(grid, runs, profile, np.zeros(grid.values.size))
-    off = _first_sight(at_first)
-    if not 0 < int((off > PLAIN).sum()) <= MOST_WRONG * int(at_first.known.sum()):
-        return at_first
-    return _look(grid, runs, profile, off)
-
-
-def _look(
-    grid: Grid,
-    runs: tuple[residuals.Runs, residuals.Runs],
-    profile: Callable[[Grid, Floats], Profile],
-    off: Floats,
-) -> Evidence:
     known = np.isfinite(grid.values)
-    found = profile(grid, np.where(off > PLAIN, np.nan, grid.values))
     is_trained = int((known & grid.is_training).sum()) >= LEAST_TRAINING
+    frozen, dead = residuals.frozen(grid), residuals.dead(grid)
+    found = profile(grid, grid.values)
+    stopped = np.maximum(frozen.score, _among(known, dead)) > PLAIN_FROZEN
+    off = _first_sight(_z(grid, found), known, stopped, _reference(grid, known, is_trained))
+    if 0 < int((off > PLAIN).sum()) <= MOST_WRONG * int(known.sum()):
+        found = profile(grid, np.where(off > PLAIN, np.nan, grid.values))
+    else:
+        off = np.zeros(known.size)
     usual = known & (off <= (ODD_TRUSTED if is_trained else ODD))
     reference = _reference(grid, usual, is_trained)
-    deviations = found.deviations(grid.values)
-    z = np.where(known, np.nan_to_num(deviations), 0.0)
+    z = _z(grid, found)
+    steps = residuals.innovation(np.where(known, found.deviations(grid.values), np.nan), reference.cells)
     return Evidence(
         grid=grid,
         profile=found,
         z=z,
-        channels=(
-            z,
-            residuals.innovation(np.where(known, deviations, np.nan), reference.cells),
-            stretches(z, known, SHORT),
-            stretches(z, known, LONG),
-        ),
-        frozen=runs[0],
-        missing=runs[1],
-        dead=_dead(grid, usual),
+        channels=(z, steps, stretches(z, known, SHORT), stretches(z, known, LONG)),
+        frozen=frozen,
+        missing=residuals.missing(grid),
+        dead=_among(usual, dead),
         known=known,
         reference=reference,
         warnings=tuple(_warnings(grid, known, found)),
     )
+
+
+def _z(grid: Grid, found: Profile) -> Floats:
+    return np.where(np.isfinite(grid.values), np.nan_to_num(found.deviations(grid.values)), 0.0)
 
 
 def _reference(grid: Grid, usual: Flags, is_trained: bool) -> Reference:
@@ -119,21 +111,19 @@ def _reference(grid: Grid, usual: Flags, is_trained: bool) -> Reference:
     return Reference(usual & grid.is_training, window if enough else nothing, is_trained=True)
 
 
-def _dead(grid: Grid, usual: Flags) -> Floats:
+def _among(usual: Flags, dead: Floats) -> Floats:
     """Runs of nought in sigma-equivalents; calibrated where nought is common."""
-    score = residuals.dead(grid)
-    common = score[usual & (score > 0)]
+    common = dead[usual & (dead > 0)]
     share = common.size / max(int(usual.sum()), 1)
-    return tail_of_runs(common, share).sigma(score) if share > COMMON_ZERO else score
+    return tail_of_runs(common, share).sigma(dead) if share > COMMON_ZERO else dead
 
 
-def _first_sight(evidence: Evidence) -> Floats:
+def _first_sight(z: Floats, known: Flags, stopped: Flags, reference: Reference) -> Floats:
     """Sigma-equivalents by the calm part of the deviations; MAX_SCORE where a reading is frozen or dead."""
-    stopped = np.maximum(evidence.frozen.score, evidence.dead) > PLAIN_FROZEN
     off = np.where(stopped, MAX_SCORE, 0.0)
-    for channel in (evidence.z, evidence.channels[-1]):
-        off = np.maximum(off, calm(evidence.reference, channel).sigma(channel))
-    return np.where(evidence.known, off, 0.0)
+    for channel in (z, stretches(z, known, LONG)):
+        off = np.maximum(off, calm(reference, channel).sigma(channel))
+    return np.where(known, off, 0.0)
 
 
 def sigmas(evidence: Evidence) -> tuple[list[Floats], Reach]:

@@ -50,28 +50,31 @@ def kinds_of(
     kinds = np.full(score.size, UNUSUAL, dtype=np.int64)
     is_known = np.isfinite(values)
     ordinary = (score >= NAMED_FROM) & is_known & (frozen < NAMED_FROM)
-    begins, ends = _episodes(ordinary, max(1, round(BRIDGED_HOURS * per_hour)))
-    for begin, end in zip(begins.tolist(), ends.tolist(), strict=True):
-        size = np.abs(z[begin:end])
-        core = ordinary[begin:end] & (size >= CORE_SHARE * size[ordinary[begin:end]].max())
-        cells = begin + np.flatnonzero(core)
-        named = _kind_of_episode(
+    begins = _episodes(ordinary, max(1, round(BRIDGED_HOURS * per_hour)))
+    at = np.flatnonzero(ordinary)
+    episode = np.searchsorted(begins, at, side="right") - 1
+    size = np.abs(z[at])
+    largest = np.zeros(begins.size)
+    np.maximum.at(largest, episode, size)
+    core = at[size >= CORE_SHARE * largest[episode]]
+    edges = np.searchsorted(core, np.append(begins, score.size))
+    named = np.full(begins.size, SPIKE, dtype=np.int64)
+    for index in np.flatnonzero(np.diff(edges) > SPIKE_POINTS).tolist():
+        cells = core[edges[index] : edges[index + 1]]
+        named[index] = _kind_of_episode(
             z[cells], values[cells], expected[cells], None if hour is None else hour[cells], per_hour
         )
-        kinds[begin + np.flatnonzero(ordinary[begin:end])] = named
+    kinds[at] = named[episode]
     kinds[is_known & (values == 0) & (z < 0) & (score >= NAMED_FROM)] = DROP
     kinds[(frozen >= NAMED_FROM) & (values != 0)] = STUCK
     kinds[missing >= NAMED_FROM] = MISSING
     return kinds
 
 
-def _episodes(flags: Flags, bridge: int) -> tuple[Ints, Ints]:
-    """Begins and ends of stretches of flags no further than `bridge` cells apart."""
+def _episodes(flags: Flags, bridge: int) -> Ints:
+    """First cell of each stretch of flags no further than `bridge` cells apart."""
     at = np.flatnonzero(flags)
-    if at.size == 0:
-        return at, at
-    cuts = np.flatnonzero(np.diff(at) > bridge)
-    return at[np.concatenate(([0], cuts + 1))], at[np.concatenate((cuts, [at.size - 1]))] + 1
+    return at[np.diff(at, prepend=-bridge - 1) > bridge]
 
 
 def _kind_of_episode(
@@ -81,10 +84,8 @@ def _kind_of_episode(
         ratio = values / expected
     factor = _factor(ratio[np.isfinite(ratio)])
     one_sided = max((z > 0).mean(), (z < 0).mean()) >= ONE_SIDED
-    if factor is not None and values.size > SPIKE_POINTS:
+    if factor is not None:
         return SCALE
-    if values.size <= SPIKE_POINTS:
-        return SPIKE
     if not one_sided:
         return UNUSUAL
     at_night = hour is not None and ((hour >= 21) | (hour < 6)).mean() > ONE_SIDED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,7 @@ MIDDLE = 0.7  # of the spread by the median; a side is never narrower
 OWN = 0.15  # of the typical spread is added to each slot's own; one that never varied still has a width
 TYPICAL, TYPICAL_SIGMA = 0.9, 1.6449  # quantile of all sizes, and that of a normal deviate's size
 MAD_TO_STD = 1.4826
+READINGS_AT_ONCE = 250_000  # of like days, so that they stay in the processor's cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +79,7 @@ def around(grid: Grid, values: Floats, expected: Floats, *, is_seasonal: bool) -
     if typical == 0.0:
         return _without_season(values)
     likes = like_days(grid, np.asarray(np.isfinite(rest).any(axis=1)))
-    low, high = _quantiles_over_like_days(rest, likes, (1.0 - TAIL, TAIL), around=1)
-    (middle,) = _quantiles_over_like_days(np.abs(rest), likes, (0.5,), around=1)
+    low, high, middle = _tails_over_like_days(rest, likes)
     least = MIDDLE * MAD_TO_STD * np.where(np.isfinite(middle), middle, typical / MAD_TO_STD)
     above, below = (
         np.hypot(np.maximum(np.nan_to_num(side) / TAIL_SIGMA, least), OWN * typical) for side in (high, -low)
@@ -142,35 +143,61 @@ def _folded(grid: Grid, values: Floats) -> Floats:
 
 def _over_like_days(table: Floats, likes: Ints) -> Floats:
     """Median over like days of each day and slot; NaN where there is none."""
-    return _quantiles_over_like_days(table, likes, (0.5,), around=0)[0]
+    answer = np.empty(table.shape)
+    for days, readings in _on_like_days(table[:, :, None], likes):
+        answer[days] = _median(readings).T
+    return answer
 
 
-def _quantiles_over_like_days(
-    table: Floats, likes: Ints, shares: tuple[float, ...], *, around: int
-) -> list[Floats]:
-    """Quantiles over like days, and over `around` slots on each side, of each day and slot; NaN where none."""
-    days, slots = table.shape
-    padded = np.vstack((table, np.full(slots, np.nan)))
-    reach = around if slots > 2 * around else 0
-    stacked = np.stack([np.roll(padded, shift, axis=1) for shift in range(-reach, reach + 1)])
-    answers = [np.empty((days, slots)) for _ in shares]
-    chunk = max(1, 2_000_000 // (slots * likes.shape[1] * stacked.shape[0]))
-    for begin in range(0, days, chunk):
+def _tails_over_like_days(rest: Floats, likes: Ints) -> tuple[Floats, Floats, Floats]:
+    """Lower and upper quantile, and the median size, over like days and the slots beside; NaN where none is."""
+    slots = rest.shape[1]
+    beside = [np.roll(rest, shift, axis=1) for shift in (-1, 0, 1)] if slots > 2 else [rest]
+    stacked = np.stack(beside, axis=-1)
+    low, high, middle = (np.empty(rest.shape) for _ in range(3))
+    for days, readings in _on_like_days(stacked, likes):
+        readings.sort(axis=-1)
+        counts = _counts(readings)
+        low[days] = _at_share(readings, 1.0 - TAIL, counts).T
+        high[days] = _at_share(readings, TAIL, counts).T
+        np.abs(readings, out=readings).sort(axis=-1)
+        middle[days] = _at_share(readings, 0.5, counts).T
+    return low, high, middle
+
+
+def _on_like_days(stacked: Floats, likes: Ints) -> Iterator[tuple[slice, Floats]]:
+    """What was read on the like days of a few days at a time, shape (slots, days, likes x around).
+
+    Args:
+        stacked: shape (days, slots, around). likes: shape (days, likes); -1 stands for a day of NaN.
+    """
+    _, slots, around = stacked.shape
+    by_slot = np.full((slots, stacked.shape[0] + 1, around), np.nan)
+    by_slot[:, :-1] = stacked.transpose(1, 0, 2)
+    chunk = max(1, READINGS_AT_ONCE // (slots * likes.shape[1] * around))
+    for begin in range(0, likes.shape[0], chunk):
         part = likes[begin : begin + chunk]
-        gathered = np.moveaxis(stacked[:, part, :], (1, 3), (0, 1))  # from around, days, likes, slots
-        ordered = np.sort(gathered.reshape(part.shape[0], slots, -1), axis=-1)  # NaN last
-        for answer, share in zip(answers, shares, strict=True):
-            answer[begin : begin + chunk] = _at_share(ordered, share)
-    return answers
+        yield slice(begin, begin + part.shape[0]), by_slot[:, part].reshape(slots, part.shape[0], -1)
 
 
-def _at_share(ordered: Floats, share: float) -> Floats:
+def _counts(ordered: Floats) -> Ints:
+    """How many are not NaN along the last axis, of what is sorted along it with NaN last."""
+    full = ordered.shape[-1]
+    counts = np.full(ordered.shape[:-1], full)
+    gaps = np.isnan(ordered[..., -1])
+    counts[gaps] = full - np.isnan(ordered[gaps]).sum(axis=-1)
+    return counts
+
+
+def _at_share(ordered: Floats, share: float, counts: Ints | None = None) -> Floats:
     """Quantile over the last axis of what is sorted along it with NaN last; NaN where nothing else is."""
-    counts = np.isfinite(ordered).sum(axis=-1)
+    counts = _counts(ordered) if counts is None else counts
     at = np.maximum(share * (counts - 1), 0.0)
     low = at.astype(np.int64)
     high = np.minimum(low + 1, np.maximum(counts - 1, 0))
-    first, second = (np.take_along_axis(ordered, index[..., None], -1)[..., 0] for index in (low, high))
+    flat = ordered.reshape(-1)
+    begins = ordered.shape[-1] * np.arange(counts.size).reshape(counts.shape)
+    first, second = flat[begins + low], flat[begins + high]
     return np.asarray(np.where(counts > 0, first + (at - low) * (second - first), np.nan))
 
 

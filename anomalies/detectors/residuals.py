@@ -36,26 +36,34 @@ def innovation(z: Floats, reference: Flags) -> Floats:
     The deviation is tracked by a first-order autoregression that follows at most STEP_CLIP spreads a step,
     so one wild value does not make the next one look wild.
     """
-    surprises = np.zeros(z.size)
     clipped = np.clip(z, -3.0, 3.0)
     before, after = clipped[:-1], clipped[1:]
     pairs = np.isfinite(before) & np.isfinite(after) & reference[1:]
     if pairs.sum() < LEAST_STEPS:
-        return surprises
+        return np.zeros(z.size)
     phi = float(np.clip(before[pairs] @ after[pairs] / max(before[pairs] @ before[pairs], 1e-12), 0.0, 0.98))
     width = max(1.4826 * float(np.median(np.abs(after[pairs] - phi * before[pairs]))), 1e-6)
-    limit = STEP_CLIP * width
-    state = 0.0
-    for index, value in enumerate(z.tolist()):
-        predicted = phi * state
-        if math.isnan(value):
-            state = predicted
-            continue
-        step = value - predicted
-        state = predicted + min(max(step, -limit), limit)
-        if step * value > 0:
-            surprises[index] = math.copysign(min(abs(step), 2.0 * abs(value)), step) / width
-    return surprises
+    step = z - _tracked(z, phi, STEP_CLIP * width)
+    away = np.minimum(np.abs(step), 2.0 * np.abs(z)) / width
+    return np.asarray(np.where(step * z > 0, np.copysign(away, step), 0.0))
+
+
+def _tracked(z: Floats, phi: float, limit: float) -> Floats:
+    """What the autoregression predicts of each value, following at most `limit` a step; over NaN it goes on."""
+    predicted = []
+    next_one = 0.0
+    for value in z.tolist():
+        predicted.append(next_one)
+        step = value - next_one
+        state = value
+        if step > limit:
+            state = next_one + limit
+        elif step < -limit:
+            state = next_one - limit
+        elif step != step:  # not a number
+            state = next_one
+        next_one = phi * state
+    return np.array(predicted)
 
 
 @dataclass(frozen=True, slots=True)

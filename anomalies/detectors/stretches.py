@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
-from anomalies.detectors.base import Flags, Floats
+from anomalies.detectors.base import Flags, Floats, Ints
 
 LIMIT = 4.0  # spreads; what is further off counts as this much, so that a spike is no stretch
 DEEPEST = 4.0  # how far the sum may fall within a stretch; what lies beyond is another one
@@ -42,16 +44,53 @@ def best_stretches(gains: Floats, deepest: float = DEEPEST) -> tuple[Floats, Flo
     >>> best_stretches(np.array([1.0, -2.0, 3.0, -1.0, 2.0, -5.0]))[0]
     array([1., 0., 4., 4., 4., 0.])
     """
-    total, mean = np.zeros(gains.size), np.zeros(gains.size)
     edges = np.concatenate(([0], np.flatnonzero(np.diff(gains > 0)) + 1, [gains.size]))
     sums = np.concatenate(([0.0], np.cumsum(gains)))
-    rising = np.flatnonzero(gains[edges[:-1]] > 0)
+    rising = np.flatnonzero(gains[edges[:-1]] > 0) if gains.size else np.empty(0, dtype=np.int64)
     begins, ends = edges[rising], edges[rising + 1]
+    left, right = sums[begins], sums[ends]
+    joins = _may_join(left, right, deepest)
+    alone = ~(joins[:-1] | joins[1:])
+    others = np.flatnonzero(~alone)
+    found = _joined(
+        zip(
+            *(column[others].tolist() for column in (begins, ends, left, right, joins[:-1])),
+            strict=True,
+        ),
+        deepest,
+    )
+    total, mean = np.zeros(gains.size), np.zeros(gains.size)
+    for first, end, gain in ((begins[alone], ends[alone], (right - left)[alone]), found):
+        length = end - first
+        inside = np.arange(length.sum()) + np.repeat(first - (np.cumsum(length) - length), length)
+        total[inside] = np.repeat(gain, length)
+        mean[inside] = np.repeat(gain / length, length)
+    return total, mean
+
+
+def _may_join(left: Floats, right: Floats, deepest: float) -> Flags:
+    """Whether a run of gains may share a stretch with the run before it; shape (runs + 1,), False at both ends.
+
+    Within a maximal stretch every beginning adds up to more than nothing, and so does every end. Of noise this
+    leaves few runs to be joined one by one.
+
+    Args:
+        left, right: sum of all gains before and after each run.
+    """
+    may = np.zeros(left.size + 1, dtype=np.bool_)
+    may[1:-1] = (
+        (right[:-1] - left[1:] <= deepest)
+        & (left[1:] > np.minimum.accumulate(left)[:-1])
+        & (right[:-1] < np.maximum.accumulate(right[::-1])[::-1][1:])
+    )
+    return may
+
+
+def _joined(runs: Iterable[tuple[int, int, float, float, bool]], deepest: float) -> tuple[Ints, Ints, Floats]:
+    """Begin, end and gain of each stretch, from the begin, end, sums before and after, and `may join` of runs."""
     found: list[tuple[int, int, float, float, int]] = []  # begin, end, sums before and after, nearest lower
-    for first, end, before, right in zip(
-        begins.tolist(), ends.tolist(), sums[begins].tolist(), sums[ends].tolist(), strict=True
-    ):
-        begin, left, lower = first, before, len(found) - 1
+    for first, end, before, right, joins in runs:
+        begin, left, lower = first, before, len(found) - 1 if joins else -1
         while True:
             while lower >= 0 and found[lower][2] >= left:
                 lower = found[lower][4]
@@ -61,7 +100,8 @@ def best_stretches(gains: Floats, deepest: float = DEEPEST) -> tuple[Floats, Flo
             del found[lower:]
             lower = further
         found.append((begin, end, left, right, lower))
-    for begin, end, left, right, _ in found:
-        total[begin:end] = right - left
-        mean[begin:end] = (right - left) / (end - begin)
-    return total, mean
+    begins, ends, sums_before, sums_after = (
+        np.array([each[column] for each in found], dtype=kind)
+        for column, kind in enumerate((np.int64, np.int64, np.float64, np.float64))
+    )
+    return begins, ends, sums_after - sums_before
