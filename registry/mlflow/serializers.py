@@ -63,7 +63,7 @@ class SearchSerializer(_Call):
 
 class CreateVersionSerializer(_Call):
     name = _name()
-    source = serializers.CharField(max_length=1024)  # type: ignore[assignment]  MLflow's name
+    source = serializers.CharField(max_length=1024)  # type: ignore[assignment]
     run_id = _text(64)
     model_id = _text(64)
     description = _text()
