@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from sklearn.ensemble import IsolationForest as Forest
 
 from anomalies.detectors.base import Floats, Problem, Scores
 from anomalies.detectors.calibration import together
+from anomalies.detectors.forest import grow
 from anomalies.detectors.frontend import Heed, evidence_of, scores, sigmas
 
 TREES = 25
@@ -39,8 +39,7 @@ def isolation(sizes: Floats, fitted: np.ndarray[tuple[int], np.dtype[np.intp]], 
     sizes: shape (n, channels), sigma-equivalents. fitted: indices of the rows the forest is grown on.
     """
     table = np.log(sizes + 0.1)
-    forest = Forest(n_estimators=TREES, max_samples=min(SAMPLES, fitted.size), random_state=seed, n_jobs=1)
-    found = -forest.fit(table[fitted]).score_samples(table)
+    found = grow(table[fitted], TREES, SAMPLES, seed).scores(table)
     edge = np.maximum(np.quantile(sizes[fitted], 0.95, axis=0), 0.5)
     beyond = BEYOND * np.maximum(sizes / edge - 1.0, 0.0).max(axis=1)
     return np.asarray(np.maximum(found - np.quantile(found[fitted], 0.05) + beyond, 0.0))
