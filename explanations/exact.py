@@ -127,6 +127,7 @@ class BoosterExplainer(Explainer):
     def __init__(self, predictor: Predictor, size_bytes: int) -> None:
         self.predictor: Any = predictor
         self.size_bytes = size_bytes
+        self.output = ""
         self.is_lightgbm = predictor.format == "lightgbm"
         self.method = f"TreeSHAP by {'LightGBM' if self.is_lightgbm else 'XGBoost'}, exact"
         self.tolerance = TOLERANCE if self.is_lightgbm else TOLERANCE_OF_FLOAT32
@@ -144,7 +145,8 @@ class BoosterExplainer(Explainer):
             np.concatenate([part.values for part in found]),
             _of_best(raw, raw.argmax(axis=1)) if raw.ndim == 2 else raw,
         )
-        return attribution, Method(self.method, _output_of(self.predictor, raw, rows), OF_TREES)
+        self.output = self.output or _output_of(self.predictor, raw, rows)  # the same for all rows
+        return attribution, Method(self.method, self.output, OF_TREES)
 
     def _raw(self, rows: Rows) -> Floats:
         booster = self.predictor.booster
