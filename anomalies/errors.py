@@ -27,3 +27,38 @@ class TooManyWatches(HubError):
     code = "too_many_watches"
     title = "Too many watches"
     detail = "There are {most} watches already, as many as a tenant may have. Remove one first."
+
+
+class TooFewMetrics(HubError):
+    status = 400
+    code = "too_few_metrics"
+    title = "Too few metrics"
+    detail = "The device {device!r} sent {have} metric; at least two are needed. For one metric use POST /ai/anomaly."
+
+
+class TooFewSamples(HubError):
+    status = 400
+    code = "too_few_samples"
+    title = "Too few samples"
+    detail = "Not enough data. Need {need}+ samples, got {have}"
+
+
+class NoDetector(HubError):
+    status = 404
+    code = "no_detector"
+    title = "No detector"
+    detail = "This device has no detector in production. Train one: POST /ml/anomalies/train/ and the device."
+
+
+class DeviceUnknown(HubError):
+    status = 404
+    code = "device_unknown"
+    title = "Not found"
+    detail = "This tenant has no such device. A device is made by its first reading (POST /ai/features/readings)."
+
+
+class DetectorUnusable(HubError):
+    status = 409
+    code = "detector_unusable"
+    title = "Detector unusable"
+    detail = "{model_id} cannot be used on this device: {reason}. Train anew: POST /ml/anomalies/train/..."

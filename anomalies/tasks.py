@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from celery import shared_task
+from django.utils import timezone
 
-from anomalies import watch_actions
+from anomalies import device_actions, watch_actions
 from anomalies.models import Alert, Watch
 
 AT_ONCE = 1_000
@@ -29,3 +30,8 @@ def look_at_what_is_due() -> None:
     alerts = Alert.objects.to_send().order_by("next_attempt_at").values_list("pk", flat=True)
     for alert_id in alerts[:AT_ONCE]:
         send_alert.delay(str(alert_id))
+
+
+@shared_task(name="anomalies.retrain_what_is_due")
+def retrain_what_is_due() -> None:
+    device_actions.retrain_what_is_due(timezone.now())

@@ -69,10 +69,6 @@ class ChangeWatchSerializer(WatchFields):
     tenant_id = TenantField(required=False)
 
 
-class TryWebhookSerializer(serializers.Serializer[Any]):
-    tenant_id = TenantField(required=False)
-
-
 class WatchSerializer(WatchFields):
     watch_id = serializers.UUIDField(source="pk")
     tenant_id = serializers.CharField()

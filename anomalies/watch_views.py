@@ -20,10 +20,10 @@ from anomalies.watch_serializers import (
     NewWatchSerializer,
     SetUpWatchSerializer,
     TriedSerializer,
-    TryWebhookSerializer,
     WatchFilterSerializer,
     WatchSerializer,
 )
+from omarino.api import NothingMoreSerializer
 from omarino.authentication import principal
 from omarino.permissions import MayDetectAnomalies, MayRead, PermissionsByVerb
 
@@ -101,10 +101,10 @@ class TryWebhookView(APIView):
     permission_classes = [MayDetectAnomalies]
 
     @extend_schema(
-        request=TryWebhookSerializer, responses={200: TriedSerializer}, tags=TAGS, operation_id="try_webhook"
+        request=NothingMoreSerializer, responses={200: TriedSerializer}, tags=TAGS, operation_id="try_webhook"
     )
     def post(self, request: Request, pk: UUID) -> Response:
-        asked = TryWebhookSerializer(data=request.data, context={"request": request})
+        asked = NothingMoreSerializer(data=request.data, context={"request": request})
         asked.is_valid(raise_exception=True)
         answer = try_webhook(tenant_id=principal(request).tenant_id, watch_id=pk)
         return Response({"was_taken": answer.was_taken, "status": answer.status, "told": answer.told})

@@ -95,12 +95,6 @@ def _within_time(moment: datetime) -> datetime:
     return moment
 
 
-class NothingMoreSerializer(serializers.Serializer[Any]):
-    """A body may be left out."""
-
-    tenant_id = TenantField(required=False)
-
-
 class ExportFilterSerializer(serializers.Serializer[Any]):
     feature_set = serializers.CharField(max_length=64, required=False)
     status_filter = serializers.ChoiceField(choices=JobStatus.choices, required=False)

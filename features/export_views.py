@@ -21,9 +21,9 @@ from features.export_serializers import (
     ExportRequestSerializer,
     ExportSerializer,
     ExportSummarySerializer,
-    NothingMoreSerializer,
 )
 from features.models import ExportQuerySet, FeatureExport
+from omarino.api import NothingMoreSerializer
 from omarino.authentication import principal
 from omarino.permissions import MayRead, MayUseFeatures
 

@@ -15,7 +15,7 @@ import structlog
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, UnreadablePostError
-from django.shortcuts import render
+from django.template.loader import render_to_string
 from django.views import defaults
 from rest_framework import exceptions, serializers
 from rest_framework.pagination import LimitOffsetPagination
@@ -90,6 +90,12 @@ class TenantField(serializers.CharField):
         if named != self.context["request"].auth.tenant_id:
             raise TenantMismatch(where="the body")
         return named
+
+
+class NothingMoreSerializer(serializers.Serializer[Any]):
+    """Of a verb that needs no body; one that is sent may name the tenant, the caller's own."""
+
+    tenant_id = TenantField(required=False)
 
 
 # What goes out
@@ -363,7 +369,10 @@ def answer_outage(request: HttpRequest, exception: Exception) -> HttpResponse | 
         return None
     status, code, title, detail, facts, headers = known
     if status == Outage.status and _is_page(request):
-        return render(request, "503.html", {"detail": detail}, status=status, headers=headers)
+        page = render_to_string(
+            "503.html", {"detail": detail}
+        )  # not for this request: its user is in the database
+        return HttpResponse(page, status=status, headers=headers)
     return _json(request, status, code, title, detail, headers, **facts)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from collections.abc import Callable
 from datetime import timedelta
@@ -474,6 +475,25 @@ RATE_LIMIT_TENANT_FACTOR = env.integer(
     meaning="How many times as much all subjects of a tenant have together",
 )
 
+MIN_TRAINING_SAMPLES = env.integer(
+    "MIN_TRAINING_SAMPLES", default=100, minimum=20, meaning="Rows a device's detector learns from at least"
+)
+RETRAIN_INTERVAL_HOURS = env.integer(
+    "RETRAIN_INTERVAL_HOURS", default=24, minimum=1, meaning="Age at which a device's detector is trained anew"
+)
+
+
+def _hours_between(text: str) -> tuple[int, int]:
+    found = re.fullmatch(r"(\d{1,2})-(\d{1,2})", text)
+    first, until = (int(found[1]), int(found[2])) if found else (24, 24)
+    env.require(first < 24 and until < 25, "RETRAIN_OFF_PEAK must be hours of the day such as 22-5.")
+    return first, until
+
+
+RETRAIN_OFF_PEAK = _hours_between(
+    env.text("RETRAIN_OFF_PEAK", default="22-5", meaning="Hours (UTC) in which that is done")
+)
+
 env.group("Webhooks")  # of watched assets
 
 
@@ -762,6 +782,11 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
         "task": "forecasting.score_forecasts",
         "schedule": 3600.0,
         "options": {"expires": 3600.0},
+    },
+    "retrain-detectors": {
+        "task": "anomalies.retrain_what_is_due",
+        "schedule": 900.0,
+        "options": {"expires": 900.0},
     },
     "look-at-watches": {
         "task": "anomalies.look_at_what_is_due",

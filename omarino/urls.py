@@ -41,5 +41,6 @@ urlpatterns = [
     path("ai/mlflow/", include("registry.mlflow.urls")),
     path("ai/", include("forecasting.urls")),
     path("ai/", include("anomalies.urls")),
+    path("ml/anomalies/", include("anomalies.device_urls")),
     path("ai/", include("explanations.urls")),
 ]

@@ -333,3 +333,4 @@ def as_metadata(version: ModelVersion) -> dict[str, Any]:
 from registry.traffic_models import Outcome as Outcome  # noqa: E402
 from registry.traffic_models import TrafficSplit as TrafficSplit  # noqa: E402
 from registry.traffic_models import VariantCount as VariantCount  # noqa: E402
+from registry.training_models import TrainingRun as TrainingRun  # noqa: E402

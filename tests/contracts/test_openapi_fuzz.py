@@ -15,7 +15,17 @@ from omarino.authentication import Principal
 from tests.conftest import token_of
 
 ROOT = Path(__file__).parents[2]
-PARTS = ["/ai/audit", "/ai/forecast", "/ai/anomal", "/ai/explain", "/ai/features", "/ai/models", "/ai/mlflow", "/(api/)?health"]
+PARTS = [
+    "/ai/audit",
+    "/ai/forecast",
+    "/ai/anomal",
+    "/ai/explain",
+    "/ai/features",
+    "/ai/models",
+    "/ai/mlflow",
+    "/ml/anomalies",
+    "/(api/)?health",
+]
 # A schema cannot say that a series needs two times, that a time lies between 1970 and 2199, or that the
 # tenant is the token's, so some requests that fit it are refused; that they are not a 500 is what counts.
 UNSPEAKABLE = "positive_data_acceptance"

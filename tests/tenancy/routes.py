@@ -14,12 +14,14 @@ from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlencode
 
+import numpy as np
 from django.core import signing
 from django.core.files.base import ContentFile
 from django.core.files.storage import storages
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from rest_framework.views import APIView
 
+from anomalies.device_actions import train_device
 from anomalies.models import Detection, Watch
 from anomalies.watch_actions import set_up_watch
 from features.models import Asset, FeatureExport
@@ -30,7 +32,7 @@ from omarino.audit_models import AuditRecord
 from omarino.authentication import Principal
 from registry import traffic
 from registry.mlflow import folders
-from registry.models import ModelVersion, Stage, Tracked, TrafficSplit
+from registry.models import ModelVersion, Stage, Tracked, TrafficSplit, TrainingRun
 from tests.factories import (
     make_alert,
     make_asset,
@@ -39,6 +41,7 @@ from tests.factories import (
     make_explanation_row,
     make_export,
     make_forecast_row,
+    make_readings,
     make_score_row,
     make_version,
 )
@@ -90,6 +93,22 @@ def watch(owner: Principal) -> dict[str, Any]:
     return {"pk": row.pk}
 
 
+def device(owner: Principal) -> dict[str, Any]:
+    """The owner's one device, with a detector in production."""
+    name = "device-of-the-owner"
+    if not Asset.objects.for_tenant(owner.tenant_id).filter(asset_id=name).exists():
+        random = np.random.default_rng(0)
+        for metric in ("cpu_usage", "temperature"):
+            make_readings(owner, random.normal(50, 5, 120), asset_id=name, metric=metric)
+        train_device(tenant_id=owner.tenant_id, device=name, hours=168, contamination=0.01, by=owner.subject)
+    return {"device": name}
+
+
+def training_run(owner: Principal) -> dict[str, Any]:
+    device(owner)
+    return {"pk": TrainingRun.objects.for_tenant(owner.tenant_id).latest("requested_at").pk}
+
+
 def asset(owner: Principal) -> dict[str, Any]:
     """The owner's one asset, whichever routes ask for it."""
     name = "meter-of-the-owner"
@@ -132,6 +151,8 @@ ROWS: dict[str, Callable[[Principal], dict[str, Any]]] = {
     "explain-globally": model_id,
     **dict.fromkeys(("detection", "anomaly-feedback"), detection),
     **dict.fromkeys(("watch", "try-webhook"), watch),
+    **dict.fromkeys(("train-device", "detect-on-device", "device-model-info"), device),
+    "training-run": training_run,
     **dict.fromkeys(("export", "cancel-export"), export),
     "download-export": lambda owner: export(owner, status="completed"),
     "retry-export": lambda owner: export(owner, status="failed"),
@@ -243,6 +264,7 @@ BODIES: dict[tuple[str, str], dict[str, Any] | Callable[[], bytes]] = {
     ("explain-globally", "post"): {"model_name": "site-load", "dataset": [FEATURES]},
     ("detect-anomalies", "post"): {"asset_id": "meter", "time_series": DAY},
     ("anomaly-feedback", "post"): {"timestamp": "2025-01-01T00:00:00Z", "is_true": False},
+    ("train-device", "post"): {},
     ("watches", "post"): {"asset_id": "meter-of-the-owner"},
     ("watch", "patch"): {"is_active": False},
     ("try-webhook", "post"): {},

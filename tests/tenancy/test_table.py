@@ -19,7 +19,9 @@ from tests.tenancy.test_every_route import ask, said
 
 RULES: list[tuple[str, str, frozenset[str]]] = [
     ("get", r"ai/audit", frozenset({MODEL_ADMIN})),
-    ("get", r"ai/", ROLES),  # ai_user, and whoever has a role, reads everything of the tenant
+    ("get", r"ml/anomalies/detect", frozenset({ANOMALY_ANALYST})),
+    ("post", r"ml/anomalies/train", frozenset({MODEL_ADMIN})),
+    ("get", r"(ai|ml)/", ROLES),  # ai_user, and whoever has a role, reads everything of the tenant
     ("post", r"ai/mlflow/.*/(get-latest-versions|search)$", ROLES),  # readings, by MLflow's verbs
     ("post", r"ai/forecasts?\b", frozenset({FORECASTER})),
     (".*", r"ai/anomal", frozenset({ANOMALY_ANALYST})),
