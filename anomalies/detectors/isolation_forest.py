@@ -9,12 +9,12 @@ from anomalies.detectors.calibration import together
 from anomalies.detectors.forest import grow
 from anomalies.detectors.frontend import Heed, evidence_of, scores, sigmas
 
-TREES = 25
+TREES = 40
 SAMPLES = 256
 LEAST_FITTED = 32
 FITTED_ON = 4_096  # readings at most
 BEYOND = 0.15  # path lengths end where the fitted readings do; what lies further out counts by its size
-HEED = Heed(0.98, 0.92)
+HEED = Heed(0.98, 0.90)
 
 
 class IsolationForest:

@@ -10,10 +10,12 @@ from anomalies.detectors.calibration import together
 from anomalies.detectors.frontend import Heed, evidence_of, scores, sigmas
 
 LEAST_FITTED = 32
-FITTED_ON = 1_000  # readings at most
-NEIGHBOURS = (10, 200)  # a quarter of the readings within these; few neighbours hide long faults
+FITTED_ON = 512  # readings at most
+NEIGHBOURS = (10, 100)  # a quarter of the readings within these; few neighbours hide long faults
 CORE = 1.5  # sigma-equivalents of all together; within, the factor is near 1 and is not asked for
-HEED = Heed(0.99, 0.82)
+PLACE = 0.05  # sigma-equivalents; what is asked at one place is asked once
+MOST_PLACES = 1 << 31  # along either axis; sigma-equivalents end at exp(10)
+HEED = Heed(0.98, 0.82)
 
 
 class LocalOutlierFactor:
@@ -29,7 +31,8 @@ class LocalOutlierFactor:
         if fitted.size < LEAST_FITTED:
             return scores(evidence, largest, HEED, reach)
         if fitted.size > FITTED_ON:
-            fitted = np.random.default_rng(seed).choice(fitted, FITTED_ON, replace=False)
+            by_size = fitted[np.argsort(largest[fitted], kind="stable")]
+            fitted = by_size[np.linspace(0, by_size.size - 1, FITTED_ON).round().astype(np.int64)]
         table = np.column_stack((np.maximum(sizes[0], sizes[1]), np.maximum(sizes[2], sizes[3])))
         thin = 1e-3 * largest  # in the core, where it is no more than an order
         asked = largest > CORE
@@ -42,4 +45,7 @@ def thinness(fitted: Floats, asked: Floats) -> Floats:
     """The factor less 1 of each asked row among the fitted ones; 0 where it is as dense as around its neighbours."""
     neighbours = int(np.clip(fitted.shape[0] // 4, *NEIGHBOURS))
     factor = Factor(n_neighbors=neighbours, novelty=True, n_jobs=1).fit(fitted)
-    return np.asarray(np.maximum(-factor.score_samples(asked) - 1.0, 0.0))
+    cells = np.rint(asked / PLACE).astype(np.int64)
+    code, which = np.unique(cells[:, 0] * MOST_PLACES + cells[:, 1], return_inverse=True)
+    places = PLACE * np.column_stack(np.divmod(code, MOST_PLACES))
+    return np.asarray(np.maximum(-factor.score_samples(places) - 1.0, 0.0)[which])

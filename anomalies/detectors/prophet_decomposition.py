@@ -5,9 +5,12 @@ Taylor and Letham (2018), The American Statistician 72:37. Fitted by a robust ri
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+
 import numpy as np
 
-from anomalies.detectors.base import Floats, Problem, Scores
+from anomalies.detectors.base import Floats, Ints, Problem, Scores
 from anomalies.detectors.calibration import together
 from anomalies.detectors.frontend import Heed, evidence_of, scores, sigmas
 from anomalies.detectors.grid import Grid
@@ -19,6 +22,7 @@ BEND_DAYS = 7  # between two bends of the trend
 MOST_BENDS = 40
 ROUNDS = 5
 HUBER = 1.345
+FITTED_ON = 8_000  # readings about; a hundred coefficients gain nothing from more
 HEED = Heed()
 
 
@@ -38,41 +42,81 @@ def decomposed(grid: Grid, values: Floats) -> Profile:
     known = np.flatnonzero(np.isfinite(values))
     if grid.slots < 4 or np.unique(grid.day[known]).size < 2 * LEAST_DAYS:
         return profile_of(grid, values)
-    table = _design(grid)
     center, size = float(np.median(values[known])), float(np.std(values[known]))
     if size == 0.0:
         return profile_of(grid, values)
-    wanted = (values[known] - center) / size
-    seen = table[known]
-    penalty = np.full(table.shape[1], 1e-3 * known.size / 100)
+    design = _design(grid)
+    fitted = known[:: _stride(known.size, grid.slots)]
+    found = _robust_ridge(design.rows(fitted), (values[fitted] - center) / size)
+    return around(grid, values, center + size * design.dot(found), is_seasonal=True)
+
+
+def _stride(readings: int, slots: int) -> int:
+    """Every how many-th of the readings is fitted on: coprime to the slots, so that each slot of a day is met."""
+    stride = -(-readings // FITTED_ON)
+    while math.gcd(stride, slots) > 1:
+        stride += 1
+    return stride
+
+
+def _robust_ridge(seen: Floats, wanted: Floats) -> Floats:
+    """Coefficients by Huber's loss, iteratively reweighted; the constant is not shrunk."""
+    penalty = np.full(seen.shape[1], 1e-3 * wanted.size / 100)
     penalty[0] = 1e-9
-    weights = np.ones(known.size)
+    weights = np.ones(wanted.size)
+    found = np.zeros(seen.shape[1])
     for _ in range(ROUNDS):
-        weighted = seen * weights[:, None]
-        found = np.linalg.solve(weighted.T @ seen + np.diag(penalty), weighted.T @ wanted)
+        weighted = seen * np.sqrt(weights)[:, None]
+        found = np.linalg.solve(weighted.T @ weighted + np.diag(penalty), seen.T @ (weights * wanted))
         rest = np.abs(wanted - seen @ found)
         width = max(1.4826 * float(np.median(rest)), 1e-9)
         weights = 1.0 / np.maximum(rest / (HUBER * width), 1.0)
-    return around(grid, values, center + size * (table @ found), is_seasonal=True)
+    return found
 
 
-def _design(grid: Grid) -> Floats:
-    """Columns: 1, trend, its bends, waves of the day (apart for weekends), waves of the week."""
+@dataclass(frozen=True, slots=True)
+class Design:
+    """Columns: 1, the shapes of a week, the trend and its bends.
+
+    shapes: waves by weekday and slot, shape (7 x slots, p). which: row of it that each cell has, shape (n,).
+    day: days since the first, with their fraction, shape (n,). bends: days at which the trend may bend.
+    """
+
+    shapes: Floats
+    which: Ints
+    day: Floats
+    bends: Floats
+
+    def rows(self, cells: Ints) -> Floats:
+        """The rows of these cells."""
+        return np.hstack((self.shapes[self.which[cells]], self._trend(self.day[cells])))
+
+    def dot(self, found: Floats) -> Floats:
+        """All rows times the coefficients, shape (n,), the trend being straight from bend to bend."""
+        p = self.shapes.shape[1]
+        knots = np.concatenate(([0.0], self.bends, [self.day.max()]))
+        trend = np.interp(self.day, knots, self._trend(knots) @ found[p:])
+        return np.asarray((self.shapes @ found[:p])[self.which] + trend)
+
+    def _trend(self, day: Floats) -> Floats:
+        bent = np.maximum(day[:, None] - np.append(0.0, self.bends), 0.0)
+        return np.asarray(bent / max(float(self.day.max()), 1.0))
+
+
+def _design(grid: Grid) -> Design:
+    """Waves of the day (apart for weekends) and of the week, and a bend of the trend every BEND_DAYS."""
     day = grid.day + grid.slot / grid.slots
     length = max(float(day[-1]), 1.0)
     bends = np.linspace(0.0, length, int(np.clip(length / BEND_DAYS, 1, MOST_BENDS)) + 1)[1:-1]
-    weekend = (grid.weekday[grid.day] >= 5).astype(np.float64)
-    columns = [
-        np.ones(day.size),
-        day / length,
-        *(np.maximum(day - bend, 0.0) / length for bend in bends),
-        weekend,
-    ]
+    of_week = np.arange(7 * grid.slots) / grid.slots
+    weekend = (of_week >= 5).astype(np.float64)
+    columns = [np.ones(of_week.size), weekend]
     for order in range(1, min(DAY_WAVES, grid.slots // 2) + 1):
-        angle = 2 * np.pi * order * day
+        angle = 2 * np.pi * order * of_week
         waves = (np.sin(angle), np.cos(angle))
         columns += [*waves, *(weekend * wave for wave in waves)]
     for order in range(1, WEEK_WAVES + 1):
-        angle = 2 * np.pi * order * day / 7
+        angle = 2 * np.pi * order * of_week / 7
         columns += [np.sin(angle), np.cos(angle)]
-    return np.column_stack(columns)
+    which = grid.weekday[grid.day] * grid.slots + grid.slot
+    return Design(np.column_stack(columns), which, day, bends)

@@ -100,8 +100,6 @@ def _joined(runs: Iterable[tuple[int, int, float, float, bool]], deepest: float)
             del found[lower:]
             lower = further
         found.append((begin, end, left, right, lower))
-    begins, ends, sums_before, sums_after = (
-        np.array([each[column] for each in found], dtype=kind)
-        for column, kind in enumerate((np.int64, np.int64, np.float64, np.float64))
-    )
-    return begins, ends, sums_after - sums_before
+    begins = np.array([each[0] for each in found], dtype=np.int64)
+    ends = np.array([each[1] for each in found], dtype=np.int64)
+    return begins, ends, np.array([each[3] - each[2] for each in found])
