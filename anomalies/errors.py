@@ -54,7 +54,9 @@ class DeviceUnknown(HubError):
     status = 404
     code = "device_unknown"
     title = "Not found"
-    detail = "This tenant has no such device. A device is made by its first reading (POST /ai/features/readings)."
+    detail = (
+        "This tenant has no such device. A device is made by its first reading (POST /ai/features/readings)."
+    )
 
 
 class DetectorUnusable(HubError):

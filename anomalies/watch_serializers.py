@@ -19,6 +19,9 @@ class MinutesField(serializers.IntegerField):
     def to_internal_value(self, data: Any) -> Any:
         return timedelta(minutes=super().to_internal_value(data))
 
+    def get_default(self) -> Any:
+        return timedelta(minutes=int(super().get_default() or 0))
+
     def to_representation(self, value: Any) -> Any:
         return value // timedelta(minutes=1)
 
@@ -38,7 +41,7 @@ class WatchFields(serializers.Serializer[Any]):
         source="every",
         min_value=5,
         max_value=1440,
-        default=timedelta(hours=1),
+        default=60,
         help_text="Between two looks.",
     )
     minimum_severity = serializers.ChoiceField(choices=Severity.choices, default=Severity.MEDIUM)

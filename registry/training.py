@@ -14,9 +14,9 @@ from django.db import InterfaceError, OperationalError, transaction
 from django.utils import timezone
 from django.utils.module_loading import import_string
 
-from omarino import audit, metrics
+from omarino import audit
 from omarino.errors import HubError, Outage
-from omarino.jobs import JobStatus, JobTaken
+from omarino.jobs import JobStatus, JobTaken, count_ends
 from registry.models import ModelVersion
 from registry.training_models import TrainingRun
 
@@ -73,7 +73,7 @@ def train_now(
     with transaction.atomic():
         run.save(force_insert=True)
         audit.record(tenant_id, "trained", "training", run.pk, after=run, kind_of_training=kind)
-    metrics.TRAINING_JOBS.labels(kind, "completed").inc()
+    count_ends(TrainingRun, run.status, 1)
     return run
 
 
@@ -99,7 +99,6 @@ def train(*, run_id: Any) -> None:
         run.fail(OUR_FAULT)
         raise
     run.refresh_from_db()
-    metrics.TRAINING_JOBS.labels(run.kind, run.status).inc()
     log.info(
         "training_ended",
         tenant_id=run.tenant_id,

@@ -264,7 +264,7 @@ def test_alarms_on_unseen_usual_days_are_as_rare_as_asked_and_faults_are_found()
 def test_the_same_table_gives_the_same_detector() -> None:
     scores = [scored(*fitted(table(2, 0), 0.01, seed=3), table(1, 1)) for _ in range(2)]
 
-    np.testing.assert_array_equal(*scores)
+    np.testing.assert_array_equal(scores[0], scores[1])
 
 
 def test_metrics_sent_at_other_times_meet_and_stale_ones_do_not() -> None:

@@ -84,7 +84,7 @@ def test_it_is_recognised_registered_and_says_how_to_be_served(
     assert "ONNX" in registered.json()["message"]
     assert client.get("/ai/models/alpha:deep:v1.0.0").json()["format"] == name
     assert (predicted.status_code, predicted.json()["code"]) == (409, "not_served")
-    assert b"".join(client.get("/ai/models/alpha:deep:v1.0.0/artifact").streaming_content) == KEPT[name]
+    assert client.get("/ai/models/alpha:deep:v1.0.0/artifact").getvalue() == KEPT[name]
 
 
 @pytest.mark.parametrize(
