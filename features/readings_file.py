@@ -12,15 +12,19 @@ from typing import Any, Protocol
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv
+import pyarrow.ipc
 import pyarrow.parquet
 
 from features.batches import Ints, Rejections
 from features.errors import FileUnreadable
+from omarino import parquet_apart
+from omarino.parquet_apart import ParquetRefused
 
 BLOCK_BYTES = 1 << 22
 BLOCK_ROWS = 1 << 17
 HEADER_BYTES = 1 << 16
 SEPARATORS = (";", "\t", "|", ",")  # a comma may be a decimal mark, so any other comes first
+MOST_ROWS_SENT = 50_000_000
 _GZIP, _PARQUET = b"\x1f\x8b", b"PAR1"
 _NO_NAME = re.compile(r"[-+0-9.,:/ TZe]*[0-9][-+0-9.,:/ TZe]*|")
 
@@ -69,8 +73,10 @@ def open_table(
         magic = raw.read(4)
         if not magic:
             raise FileUnreadable(name=name, reason="it is empty")
+        if magic == _PARQUET and isinstance(source, bytes):
+            return SentParquetTable(source, name, unpacked_at_most or len(source) * 1000)
         if magic == _PARQUET:
-            return ParquetTable(_open(source), name, unpacked_at_most)
+            return ParquetTable(_open(source), name)
         if unpacked_at_most is not None and magic.startswith(_GZIP):
             raise FileUnreadable(name=name, reason="it is compressed; send it as it is")
         return CsvTable(source, name, magic.startswith(_GZIP), separator, encoding)
@@ -169,18 +175,14 @@ class CsvTable:
 
 
 class ParquetTable:
-    """A Parquet file. Rows are counted from 1."""
+    """A Parquet file of an operator's. Rows are counted from 1."""
 
-    def __init__(self, raw: pa.NativeFile, name: str, unpacked_at_most: int | None) -> None:
+    def __init__(self, raw: pa.NativeFile, name: str) -> None:
         self._name = name
         self._file = pyarrow.parquet.ParquetFile(raw)
-        metadata = self._file.metadata
-        unpacked = sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
-        if unpacked_at_most is not None and unpacked > unpacked_at_most:
-            raise FileUnreadable(name=name, reason=f"it unpacks to more than {unpacked_at_most} bytes")
         self.names = list(self._file.schema_arrow.names)
         self.said = "Parquet"
-        self._rows = metadata.num_rows
+        self._rows = self._file.metadata.num_rows
         self._rows_read = 0
 
     def blocks(self, columns: Sequence[str], rejections: Rejections) -> Iterator[Block]:
@@ -195,6 +197,34 @@ class ParquetTable:
     @property
     def share_read(self) -> float:
         return self._rows_read / self._rows if self._rows else 1.0
+
+
+class SentParquetTable:
+    """A Parquet file that came over the network: unpacked in a process that is thrown away, read from its stream."""
+
+    said = "Parquet"
+
+    def __init__(self, body: bytes, name: str, unpacked_at_most: int) -> None:
+        self._name = name
+        try:
+            stream = parquet_apart.unpacked(body, max_rows=MOST_ROWS_SENT, max_bytes=unpacked_at_most)
+        except ParquetRefused as refusal:
+            raise FileUnreadable(name=name, reason=str(refusal)) from refusal
+        self._batches = pa.ipc.open_stream(pa.BufferReader(stream))
+        self.names = list(self._batches.schema.names)
+        self._is_over = False
+
+    def blocks(self, columns: Sequence[str], rejections: Rejections) -> Iterator[Block]:
+        rows_read = 0
+        for batch in self._batches:
+            rows = np.arange(rows_read + 1, rows_read + 1 + batch.num_rows)
+            rows_read += batch.num_rows
+            yield Block(rows, {name: _plain(batch.column(name)) for name in columns})
+        self._is_over = True
+
+    @property
+    def share_read(self) -> float:
+        return float(self._is_over)
 
 
 def _open(source: Path | bytes) -> pa.NativeFile:

@@ -18,7 +18,7 @@ from rest_framework.views import APIView
 from omarino.api import BrowsableRenderer, JSONRenderer, StrictJSONParser, read_body
 from omarino.authentication import principal
 from omarino.permissions import MayPredict
-from registry import parquet_apart, serving, tables
+from registry import serving, tables
 from registry.actions import version_of
 from registry.models import ModelVersion, Reference
 from registry.prediction_serializers import (
@@ -145,7 +145,7 @@ class BatchPredictView(APIView):
     def _table(self, request: Request, body: TableBody) -> dict[str, Any]:
         options, content = _of_query(request), body.content
         if body.media_type == tables.PARQUET:
-            content = parquet_apart.unpacked(content, max_rows=MAX_ROWS, max_bytes=self.max_body_bytes)
+            content = tables.unpacked(content, max_rows=MAX_ROWS, max_bytes=self.max_body_bytes)
         return {"options": options, "arrays": tables.columns_of_stream(content, MAX_ROWS)}
 
 

@@ -15,6 +15,8 @@ import pyarrow.ipc
 import pyarrow.parquet
 from numpy.typing import NDArray
 
+from omarino import parquet_apart
+from omarino.parquet_apart import ParquetRefused
 from registry.errors import TableRefused
 
 ARROW = "application/vnd.apache.arrow.stream"
@@ -39,6 +41,14 @@ def columns_of_stream(body: bytes, max_rows: int) -> dict[str, NDArray[np.float6
         return {name: _numbers(table.column(name)) for name in table.column_names}
     except (pa.ArrowException, OSError, struct.error, IndexError, UnicodeDecodeError) as fault:
         raise TableRefused(reason=unreadable(fault)) from fault
+
+
+def unpacked(body: bytes, *, max_rows: int, max_bytes: int) -> bytes:
+    """A Parquet file as an Arrow stream. Raises TableRefused."""
+    try:
+        return parquet_apart.unpacked(body, max_rows=max_rows, max_bytes=max_bytes)
+    except ParquetRefused as refusal:
+        raise TableRefused(reason=f"{refusal}.") from refusal
 
 
 def write_table(columns: Mapping[str, pa.Array], media_type: str, facts: Mapping[str, str]) -> bytes:

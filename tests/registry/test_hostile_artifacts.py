@@ -26,7 +26,7 @@ from tests.registry.test_register import body_of
 ISOLATION = """
 import json, os, socket, sys
 sys.path.insert(0, {root!r})
-from registry.formats.opened_apart import limit_yourself
+from omarino.confinement import limit_yourself
 held = limit_yourself(seconds=5, memory_mb=1024)
 tried = {{}}
 def attempt(name, do):
@@ -124,7 +124,7 @@ def test_a_process_that_dies_is_a_refusal_not_a_crash(
 def test_a_process_that_never_ends_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     artifact = tmp_path / "artifact"
     artifact.write_bytes(b"x")
-    spin = "import sys; sys.path.insert(0, sys.argv[1]); from registry.formats.opened_apart import limit_yourself; "
+    spin = "import sys; sys.path.insert(0, sys.argv[1]); from omarino.confinement import limit_yourself; "
     monkeypatch.setattr(
         "registry.quarantine.RUN", spin + "limit_yourself(seconds=1, memory_mb=1024)\nwhile True: pass"
     )
