@@ -69,6 +69,7 @@ def _sniff_zip(content: bytes) -> str:
                 _refuse_pickled_members(container)
                 return "skops"
             if {"config.json", "metadata.json", "model.weights.h5"} <= names:
+                _refuse_pickled_members(container)
                 _refuse_keras_code(container)
                 return "keras"
             if kind := _torch_archive(names):
