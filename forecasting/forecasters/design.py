@@ -65,9 +65,9 @@ class Designer:
         target_base = base[day]
         columns: list[tuple[str, Floats]] = [("constant", np.ones((1, 1)))]
         columns += self._levels(origins, day, target_base, lag)
-        columns += self._last_hours(origins, lead)
         columns += self._holidays(day, lag)
         columns += self._weather(origins, day, lag)
+        columns += self._last_hours(origins, lead)  # at the end: only the first day has them
         self.names = tuple(name for name, _ in columns)
         features = np.empty((slots, origins.size, len(columns)))
         for k, (_, column) in enumerate(columns):
