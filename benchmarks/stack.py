@@ -102,7 +102,10 @@ class Stack:
             port = probe.getsockname()[1]
         self.address = f"http://127.0.0.1:{port}"
         self.environment = {**os.environ, "DATA_DIR": str(folder), "PORT": str(port), "LOG_LEVEL": "WARNING"}
-        self.environment |= {"RATE_LIMIT_LIGHT": "10000000", "RATE_LIMIT_HEAVY": "10000000"}  # counted, not met
+        self.environment |= {
+            "RATE_LIMIT_LIGHT": "10000000",
+            "RATE_LIMIT_HEAVY": "10000000",
+        }  # counted, not met
         self.manage = [sys.executable, str(ROOT / "manage.py")]
 
     def __enter__(self) -> httpx.Client:

@@ -479,7 +479,10 @@ MIN_TRAINING_SAMPLES = env.integer(
     "MIN_TRAINING_SAMPLES", default=100, minimum=20, meaning="Rows a device's detector learns from at least"
 )
 RETRAIN_INTERVAL_HOURS = env.integer(
-    "RETRAIN_INTERVAL_HOURS", default=24, minimum=1, meaning="Age at which a device's detector is trained anew"
+    "RETRAIN_INTERVAL_HOURS",
+    default=24,
+    minimum=1,
+    meaning="Age at which a device's detector is trained anew",
 )
 
 
