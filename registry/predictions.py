@@ -65,6 +65,15 @@ class ArrowRenderer(BaseRenderer):
     charset = None
     render_style = "binary"
 
+    def render(
+        self,
+        data: Any,
+        accepted_media_type: str | None = None,
+        renderer_context: Mapping[str, Any] | None = None,
+    ) -> bytes:
+        """What is no table, such as the answer to OPTIONS, as JSON."""
+        return JSONRenderer().render(data, accepted_media_type, renderer_context)
+
 
 class ParquetRenderer(ArrowRenderer):
     media_type = tables.PARQUET

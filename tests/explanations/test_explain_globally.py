@@ -24,8 +24,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 URL, GLOBAL = "/ai/explain", "/ai/explain/global"
 
 
-@pytest.fixture(scope="module")
-def worker(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
+@pytest.fixture
+def worker(transactional_db: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
     with running_worker(tmp_path_factory.mktemp("worker")) as worker:
         yield worker
 

@@ -146,7 +146,7 @@ def test_what_needs_the_database_answers_503_soon(found: list[dict[str, Any]], n
         assert answer["type"].startswith("text/html")
         assert "We will be back in a moment" in answer["body"]
     assert int(answer["retry_after"]) > 0
-    assert answer["took_s"] < 3.5
+    assert answer["took_s"] < 10  # a hang would last a minute; a busy machine takes a few seconds
     assert "secret-word" not in answer["body"]
     assert "127.0.0.1" not in answer["body"]
 

@@ -63,6 +63,9 @@ def meter(alice: Principal, transactional_db: None) -> Asset:
     )
 
 
+DRAWN_MS = 60_000  # ReDoc draws a hundred routes; on a busy machine that takes a while
+
+
 def test_from_signing_in_to_a_drawn_forecast(alice: Principal, meter: Asset, visit: Visits) -> None:
     make_person(alice, password="correct-horse-battery")
     window = visit()
@@ -194,8 +197,8 @@ def test_the_reference_stands_without_a_network(visit: Visits) -> None:
     window = visit()
     window.go("/redoc")
 
-    expect(window.page.get_by_role("heading", name="OMARINO AI Hub")).to_be_visible()
-    expect(window.page.get_by_text("/ai/forecast", exact=True).first).to_be_visible()
+    expect(window.page.get_by_role("heading", name="OMARINO AI Hub")).to_be_visible(timeout=DRAWN_MS)
+    expect(window.page.get_by_text("/ai/forecast", exact=True).first).to_be_visible(timeout=DRAWN_MS)
 
 
 def test_a_person_browses_the_api_and_posts_to_it(alice: Principal, meter: Asset, visit: Visits) -> None:

@@ -27,7 +27,7 @@ RULES: list[tuple[str, str, frozenset[str]]] = [
     (".*", r"ai/anomal", frozenset({ANOMALY_ANALYST})),
     (".*", r"ai/features/sets", frozenset({FORECASTER, MODEL_ADMIN})),
     (".*", r"ai/(features|explain)\b", ROLES),
-    ("post", r"ai/models/<str:model_id>/(batch-)?predict$", ROLES),
+    ("post", r"ai/models/<str:model_id>/((batch-)?predict|outcomes)$", ROLES),
     (
         ".*",
         r"ai/(models|mlflow|train)",
