@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
 from functools import lru_cache
-from typing import ClassVar, Self
+from typing import Self
 from zoneinfo import available_timezones
 
 import holidays
-from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Q
 from django.db.models.functions import Now
 
-from features.errors import AssetInvalid, ExportNotReady
-from omarino.jobs import Job, JobQuerySet, JobStatus
+from features.errors import AssetInvalid
+from features.export_models import ExportQuerySet as ExportQuerySet
+from features.export_models import FeatureExport as FeatureExport
+from features.set_models import StoredFeatures as StoredFeatures
+from features.set_models import TenantFeatureSet as TenantFeatureSet
+from features.set_models import TenantSetQuerySet as TenantSetQuerySet
+from features.set_models import validate_set_name as validate_set_name
 from omarino.tenancy import TenantOwned, TenantQuerySet
 
 LARGEST_VALUE = 1e15  # beyond it squares of sums lose their meaning in float64
@@ -35,9 +38,6 @@ WEATHER_COLUMNS = (
 validate_asset_id = RegexValidator(
     r"\A[A-Za-z0-9][A-Za-z0-9._:-]{0,127}\Z",
     "At most 128 letters, digits or . _ : -, beginning with a letter or digit.",
-)
-validate_set_name = RegexValidator(
-    r"\A[a-z][a-z0-9_]{0,63}\Z", "At most 64 small letters, digits or _, beginning with a letter."
 )
 ADDS_UP = re.compile(
     r"([kMGT]?Wh|[kMGT]?varh|[kMGT]?VAh|[kMGT]?J|m3|m³|Nm3|l|therms?|BTU|kBTU)", re.IGNORECASE
@@ -213,89 +213,6 @@ class Weather(TenantOwned):
         return f"{self.asset_id} weather {self.timestamp:%Y-%m-%d %H:%M}"
 
 
-class ExportQuerySet(JobQuerySet["FeatureExport"]):
-    def waiting(self) -> Self:
-        return self.filter(status__in=(JobStatus.PENDING, JobStatus.PROCESSING))
-
-    def over_before(self, moment: datetime) -> Self:
-        """Those that came to their end before that."""
-        return self.exclude(status__in=(JobStatus.PENDING, JobStatus.PROCESSING)).filter(
-            completed_at__lt=moment
-        )
-
-    def under_key(self, requested_by: str, idempotency_key: str) -> Self:
-        """The one that an earlier request of the same caller made under this key."""
-        return self.filter(requested_by=requested_by, idempotency_key=idempotency_key)
-
-
-class FeatureExport(Job):
-    """A set's features as of every reading of a time, as one Parquet file.
-
-    The row names the features themselves: a set may be changed, or removed, before a worker comes to it.
-    """
-
-    task: ClassVar[str] = "features.write_export"
-
-    feature_set = models.CharField(max_length=64, editable=False)
-    feature_set_version = models.PositiveIntegerField(editable=False)
-    feature_names = ArrayField(models.CharField(max_length=64), editable=False)
-    start_time = models.DateTimeField(editable=False)  # of the first reading; the features look back further
-    end_time = models.DateTimeField(editable=False)  # readings at or after it are left out
-    asset_ids = ArrayField(models.CharField(max_length=128), null=True, editable=False)  # NULL: all there are
-    file_name = models.CharField(max_length=200, editable=False)  # below the export's own folder
-    idempotency_key = models.CharField(max_length=255, blank=True, editable=False)
-    request_digest = models.CharField(max_length=64, editable=False)  # what the key stands for
-    row_count = models.PositiveBigIntegerField(null=True, editable=False)
-    file_size_bytes = models.PositiveBigIntegerField(null=True, editable=False)
-    sha256 = models.CharField(max_length=64, blank=True, editable=False)
-
-    objects = ExportQuerySet.as_manager()
-
-    class Meta(Job.Meta):
-        db_table = "feature_exports"
-        verbose_name = "export"
-        ordering = ["-requested_at", "-id"]
-        constraints = [
-            *Job.Meta.constraints,
-            models.UniqueConstraint(
-                fields=["tenant_id", "requested_by", "idempotency_key"],
-                condition=~Q(idempotency_key=""),
-                name="features_export_once_for_a_key",
-            ),
-            models.CheckConstraint(
-                condition=Q(start_time__lt=models.F("end_time")), name="features_export_times_in_order"
-            ),
-            models.CheckConstraint(
-                condition=~Q(status=JobStatus.COMPLETED)
-                | Q(row_count__isnull=False, file_size_bytes__isnull=False) & ~Q(sha256=""),
-                name="features_export_completed_whole",
-            ),
-        ]
-        indexes = [
-            *Job.Meta.indexes,
-            models.Index(  # the list, newest first
-                fields=["tenant_id", "-requested_at", "-id"], name="features_export_list"
-            ),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.feature_set} {self.start_time:%Y-%m-%d} to {self.end_time:%Y-%m-%d}"
-
-    @property
-    def storage_path(self) -> str:
-        """Where its file is once it is completed: a folder of its own below the tenant's, so that two never meet."""
-        return f"{self.tenant_id}/{self.pk}/{self.file_name}"
-
-    @property
-    def download_name(self) -> str:
-        return self.file_name.rpartition("/")[2]
-
-    def refuse_unless_completed(self) -> None:
-        """Raises ExportNotReady, where there is no file."""
-        if self.status != JobStatus.COMPLETED:
-            raise ExportNotReady(state=self.status)
-
-
 class ReadingRevision(TenantOwned):
     """What a reading was before it was corrected, so that what was known at a time can still be asked."""
 
@@ -341,66 +258,6 @@ class WeatherRevision(TenantOwned):
         indexes = [
             models.Index(fields=["tenant_id", "asset_id", "timestamp"], name="features_weather_revisions")
         ]
-
-
-class TenantSetQuerySet(TenantQuerySet["TenantFeatureSet"]):
-    def newest(self) -> Self:
-        """Of each set that there still is, the last version."""
-        later = TenantFeatureSet.objects.filter(
-            tenant_id=OuterRef("tenant_id"), name=OuterRef("name"), version__gt=OuterRef("version")
-        )
-        return self.filter(~Exists(later), removed_at=None).order_by("name")
-
-
-class TenantFeatureSet(TenantOwned):
-    """One version of a set that a tenant put together. Written once: a model may name it for years."""
-
-    name = models.CharField(max_length=64, validators=[validate_set_name])
-    version = models.PositiveIntegerField(editable=False)
-    features = ArrayField(models.CharField(max_length=64))  # names of the catalog, in this order
-    description = models.CharField(max_length=500, blank=True)
-    stored = models.BooleanField(default=False)  # rows of it are written to ai_features every hour
-    made_by = models.CharField(max_length=255, editable=False)
-    made_at = models.DateTimeField(db_default=Now(), editable=False)
-    removed_at = models.DateTimeField(null=True, editable=False)
-
-    objects = TenantSetQuerySet.as_manager()
-
-    class Meta:
-        verbose_name = "feature set"
-        ordering = ["name", "-version"]
-        constraints = [
-            models.UniqueConstraint(
-                fields=["tenant_id", "name", "version"], name="features_set_version_once"
-            ),
-            models.CheckConstraint(condition=Q(features__len__gte=1), name="features_set_not_empty"),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.name}@{self.version}"
-
-
-class StoredFeatureQuerySet(TenantQuerySet["StoredFeatures"]):
-    """Of one tenant, like every other."""
-
-
-class StoredFeatures(TenantOwned):
-    """A row of features as of a time, kept for people and programs that work in SQL. A hypertable likewise."""
-
-    pk = models.CompositePrimaryKey(
-        "tenant_id", "asset_id", "feature_set", "feature_set_version", "timestamp"
-    )
-    asset_id = models.CharField(max_length=128)
-    feature_set = models.CharField(max_length=64)
-    feature_set_version = models.PositiveIntegerField()
-    timestamp = models.DateTimeField()  # as of which
-    features = models.JSONField()  # by name; null where nothing is known
-    computed_at = models.DateTimeField(db_default=Now())
-
-    objects = StoredFeatureQuerySet.as_manager()
-
-    class Meta:
-        db_table = "ai_features"
 
 
 class RetentionCut(models.Model):
