@@ -13,10 +13,11 @@ import orjson
 import redis
 import structlog
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
-from django.db import InterfaceError, OperationalError
+from django.db import InterfaceError, OperationalError, ProgrammingError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, UnreadablePostError
 from django.template.loader import render_to_string
 from django.views import defaults
+from psycopg.errors import UndefinedColumn, UndefinedTable
 from rest_framework import exceptions, serializers
 from rest_framework.pagination import LimitOffsetPagination
 from rest_framework.parsers import BaseParser
@@ -28,6 +29,7 @@ from rest_framework.views import set_rollback
 from omarino import audit
 from omarino.errors import (
     BodyTooLarge,
+    DatabaseMigrating,
     DatabaseUnavailable,
     HubError,
     LengthRequired,
@@ -237,6 +239,9 @@ def _as_problem(exc: Exception) -> Known | None:
     if isinstance(exc, OperationalError | InterfaceError):
         log.error("database_unavailable", error=str(exc).split("\n")[0])
         exc = DatabaseUnavailable()
+    if _is_being_migrated(exc):
+        log.error("database_migrating", error=str(exc).split("\n")[0])
+        exc = DatabaseMigrating()
     if isinstance(exc, redis.ConnectionError | redis.TimeoutError):
         log.error("valkey_unavailable", error=str(exc))
         exc = Outage()
@@ -276,6 +281,11 @@ def _as_problem(exc: Exception) -> Known | None:
             headers,
         )
     return None
+
+
+def _is_being_migrated(exc: Exception) -> bool:
+    """Whether tables or columns that this version knows are not there yet, or no longer."""
+    return isinstance(exc, ProgrammingError) and isinstance(exc.__cause__, UndefinedTable | UndefinedColumn)
 
 
 def _sentence(text: str) -> str:
@@ -362,7 +372,8 @@ class OutageMiddleware:
 
 def answer_outage(request: HttpRequest, exception: Exception) -> HttpResponse | None:
     """The answer to a refusal or an outage, for a person a page where it is a page; None for the unexpected."""
-    if not isinstance(exception, HubError | Outage | OperationalError | InterfaceError | redis.RedisError):
+    outages = HubError | Outage | OperationalError | InterfaceError | ProgrammingError | redis.RedisError
+    if not isinstance(exception, outages):
         return None
     known = _as_problem(exception)
     if known is None:

@@ -85,6 +85,11 @@ class DatabaseUnavailable(Outage):
     detail = "The database does not answer. Nothing was lost; try again shortly."
 
 
+class DatabaseMigrating(Outage):
+    code = "database_migrating"
+    detail = "The database is being brought to another version. Nothing was lost; try again shortly."
+
+
 class IdentityUnavailable(Outage):
     code = "identity_unavailable"
     detail = "The identity provider's keys cannot be fetched, so tokens cannot be checked. Try again shortly."

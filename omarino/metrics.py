@@ -22,7 +22,9 @@ if settings.METRICS_DIR:  # the library looks when it is imported, and wants the
 
 from prometheus_client import Counter, Histogram
 
-from omarino import tracing
+from omarino import metric_files, tracing
+
+metric_files.install()
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 MILLISECONDS = (1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000)

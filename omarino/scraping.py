@@ -35,6 +35,7 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from omarino import jobs
+from omarino.metric_files import ReservedDict
 
 QUEUE = "celery"  # Celery's own name of its one queue
 FRESH_S = 5.0  # several scrapers, or an impatient one, ask the database no oftener
@@ -122,7 +123,7 @@ def sweep(folder: Path) -> int:
     gone = _files_of_the_dead(folder)
     if not gone:
         return 0
-    with suppress(BlockingIOError), _locked(folder, fcntl.LOCK_EX | fcntl.LOCK_NB):
+    with suppress(OSError), _locked(folder, fcntl.LOCK_EX | fcntl.LOCK_NB):  # held, or the disk is full
         gone = _files_of_the_dead(folder)  # somebody else may have been quicker
         for kind, files in gone.items():
             _add_up(folder / f"{kind}_{DEAD}.db", files)
@@ -159,7 +160,7 @@ def _add_up(total: Path, files: list[Path]) -> None:
                 sums[key] += value
     aside = total.with_suffix(".new")
     aside.unlink(missing_ok=True)
-    written = MmapedDict(str(aside))
+    written = ReservedDict(str(aside))
     for key, value in sums.items():
         written.write_value(key, value, 0.0)
     written.close()
