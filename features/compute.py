@@ -12,12 +12,11 @@ from datetime import timedelta
 from itertools import pairwise
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from features.catalog import Calendar, CalendarField, Feature, Lag, Source, Statistic, WeatherAt, Window
+from features.grid import utc_offsets, weekdays
 
 HOUR_US = 3_600_000_000
 DAY_US = 24 * HOUR_US
@@ -243,31 +242,11 @@ def _last_before(times_us: Ints, values: Floats, moments: Ints, keeps_us: int) -
 def wall_us(times_us: Ints, timezone: str) -> Ints:
     """What the clock on the wall shows at each time, as microseconds since 1970 of that clock.
 
-    Exact over changes of the clock: only on days of UTC on which the offset changes is each time asked.
-
     >>> spring = np.array(["2026-03-29T00:30", "2026-03-29T01:30"], dtype="datetime64[us]").astype(np.int64)
     >>> (wall_us(spring, "Europe/Berlin") - spring) // HOUR_US
     array([1, 2])
     """
-    if timezone == "UTC" or times_us.size == 0:
-        return times_us
-    days = times_us // DAY_US
-    first = int(days.min())
-    midnights = np.arange(first, int(days.max()) + 2) * DAY_US
-    offsets = _each_wall_us(midnights, timezone) - midnights
-    changes = np.nonzero(np.diff(offsets))[0]
-    wall: Ints = times_us + offsets[days - first]
-    on_change = np.isin(days - first, changes)
-    if on_change.any():
-        wall[on_change] = _each_wall_us(times_us[on_change], timezone)
-    return wall
-
-
-def _each_wall_us(times_us: Ints, timezone: str) -> Ints:
-    wall: Ints = (
-        pc.local_timestamp(pa.array(times_us, pa.timestamp("us", timezone))).cast(pa.int64()).to_numpy()
-    )
-    return wall
+    return times_us + 1_000_000 * utc_offsets(times_us // 1_000_000, timezone)
 
 
 def _hour(wall: Ints) -> Ints:
@@ -275,8 +254,7 @@ def _hour(wall: Ints) -> Ints:
 
 
 def _weekday(wall: Ints) -> Ints:
-    weekday: Ints = (wall // DAY_US + 3) % 7  # 1970-01-01 was a Thursday
-    return weekday
+    return weekdays(wall // DAY_US)
 
 
 def _month(wall: Ints) -> Ints:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import lru_cache
-from zoneinfo import ZoneInfo
 
 import holidays
 import numpy as np
 from numpy.typing import NDArray
 
+from features.grid import distinct, mean_per_cell, usual_distance, utc_offsets, weekdays
 from forecasting.errors import ReadingsTooFarApart, SeriesTooShort
 from forecasting.series import Calendar, Covariates, Series
 
@@ -47,7 +46,7 @@ def regular_series(
     """
     known, readings, warnings = _usable(times, values)
     step = interval_minutes * _US_PER_MINUTE
-    native = float(np.median(np.diff(known)))
+    native = usual_distance(known)
     if native > MAX_NATIVE_MINUTES * _US_PER_MINUTE:
         raise ReadingsTooFarApart(days=f"{native / _US_PER_MINUTE / 1440:.3g}")
     if native <= 0.75 * step:
@@ -63,7 +62,7 @@ def regular_series(
     length = int(min(MAX_GRID, 1 - cells[0]))
     if length <= -int(cells[0]):
         warnings.append(f"Only the last {length} intervals of the history were used.")
-    grid = _mean_per_cell(cells + length - 1, readings, length)
+    grid = mean_per_cell(cells + length - 1, readings, length)
     if native > 1.5 * step:
         grid = _interpolated(known, readings, last - step * np.arange(length - 1, -1, -1), native)
         warnings.append(
@@ -120,32 +119,16 @@ def local_calendar(times: NDArray[np.datetime64], calendar: Calendar) -> LocalCa
     >>> local_calendar(spring_forward, Calendar("Europe/Berlin", "DE")).hour
     array([1.5, 3.5])
     """
-    wall = times.astype("datetime64[s]").astype(np.int64) + utc_offsets(times, calendar.timezone)
+    seconds = times.astype("datetime64[s]").astype(np.int64)
+    wall = seconds + utc_offsets(seconds, calendar.timezone)
     days = wall // 86_400
     dates = days.astype("datetime64[D]")
     return LocalCalendar(
         hour=(wall - days * 86_400) / 3600.0,
-        weekday=(days + 3) % 7,  # 1970-01-01 was a Thursday
+        weekday=weekdays(days),
         day_of_year=(dates - dates.astype("datetime64[Y]")).astype(np.int64),
         is_holiday=is_holiday(days, calendar),
     )
-
-
-def utc_offsets(times: NDArray[np.datetime64], timezone: str) -> Ints:
-    """Seconds to add to each UTC time to get the time on the wall; exact over DST changes."""
-    seconds = times.astype("datetime64[s]").astype(np.int64)
-    if timezone == "UTC" or seconds.size == 0:
-        return np.zeros(seconds.shape, dtype=np.int64)
-    zone = ZoneInfo(timezone)
-    week = 7 * 86_400
-    probes = np.arange(seconds.min(), seconds.max() + week, week)
-    offsets = [_offset(zone, int(probe)) for probe in probes]
-    changes, after = [int(probes[0])], [offsets[0]]
-    for k in range(1, probes.size):
-        if offsets[k] != offsets[k - 1]:
-            changes.append(_change_between(zone, int(probes[k - 1]), int(probes[k])))
-            after.append(offsets[k])
-    return np.array(after, dtype=np.int64)[np.searchsorted(changes, seconds, side="right") - 1]
 
 
 def is_holiday(days: Ints, calendar: Calendar) -> NDArray[np.bool_]:
@@ -189,7 +172,7 @@ def covariates_on_grid(
     columns = []
     for times, values in readings.values():
         finite = np.isfinite(values)
-        known, merged, _ = _merge(times[finite], values[finite])
+        known, merged = distinct(times[finite], values[finite])
         empty = np.full(grid.size, np.nan)
         columns.append(_interpolated(known, merged, grid, reach) if known.size else empty)
     table = np.column_stack(columns)
@@ -203,36 +186,18 @@ def _usable(times: Ints, values: Floats) -> tuple[Ints, Floats, list[str]]:
     finite = np.isfinite(values)
     if dropped := int(values.size - finite.sum()):
         warnings.append(f"Readings without a finite value: {dropped}; they were left out.")
-    known, readings, repeated = _merge(times[finite], values[finite])
+    known, readings = distinct(times[finite], values[finite])
     if known.size < MIN_POINTS:
         raise SeriesTooShort(have=int(known.size), need=MIN_POINTS)
-    if repeated:
+    if repeated := int(finite.sum() - known.size):
         warnings.append(f"Readings that repeat a time: {repeated}; their values were averaged.")
     return known, readings, warnings
-
-
-def _merge(times: Ints, values: Floats) -> tuple[Ints, Floats, int]:
-    """Sorted distinct times, the mean value at each, and how many readings were merged away."""
-    order = np.argsort(times, kind="stable")
-    times, values = times[order], values[order]
-    if times.size == 0 or bool(np.all(np.diff(times) > 0)):
-        return times, values, 0
-    distinct, inverse, counts = np.unique(times, return_inverse=True, return_counts=True)
-    means = np.bincount(inverse, weights=values) / counts
-    return distinct, means, int(times.size - distinct.size)
 
 
 def _bins_ending_with_the_last_reading(known: Ints, step: int, native: int) -> tuple[Ints, int]:
     end = int(known[-1]) + native
     cells = -((end - known - 1) // step) - 1
     return cells.astype(np.int64), end - step
-
-
-def _mean_per_cell(cells: Ints, values: Floats, length: int) -> Floats:
-    inside = cells >= 0
-    counts = np.bincount(cells[inside], minlength=length)
-    sums = np.bincount(cells[inside], weights=values[inside], minlength=length)
-    return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
 
 
 def _interpolated(known: Ints, values: Floats, grid: Ints, reach: float) -> Floats:
@@ -253,23 +218,6 @@ def _gap_warning(grid: Floats, interval_minutes: int) -> Sequence[str]:
         f"{int(missing.sum())} of {grid.size} intervals have no reading "
         f"(the longest gap is {longest:g} h); they were filled from the same hours of other days."
     ]
-
-
-def _offset(zone: ZoneInfo, seconds: int) -> int:
-    offset = datetime.fromtimestamp(seconds, UTC).astimezone(zone).utcoffset()
-    return round(offset.total_seconds()) if offset is not None else 0
-
-
-def _change_between(zone: ZoneInfo, before: int, after: int) -> int:
-    """First second with the offset of `after`, given one change between the two."""
-    wanted = _offset(zone, after)
-    while after - before > 1:
-        middle = (before + after) // 2
-        if _offset(zone, middle) == wanted:
-            after = middle
-        else:
-            before = middle
-    return after
 
 
 def _year(day: int) -> int:

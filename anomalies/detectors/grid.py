@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from zoneinfo import ZoneInfo
 
 import numpy as np
 
 from anomalies.detectors.base import Flags, Floats, Ints, Problem
+from features.grid import distinct, mean_per_cell, usual_distance, utc_offsets, weekdays
 
 US_PER_MINUTE = 60_000_000
 US_PER_DAY = 1440 * US_PER_MINUTE
@@ -48,8 +47,8 @@ def on_grid(problem: Problem) -> Grid:
     The step is the median distance of two readings of the window (of all, when the window has fewer than
     ten). Repeated times are averaged. Cells keep the time that was sent, not the grid's, where there is one.
     """
-    window = _distinct(problem.times, problem.values)
-    training = _distinct(problem.training_times, problem.training_values)
+    window = distinct(problem.times, problem.values)
+    training = distinct(problem.training_times, problem.training_values)
     outside = (training[0] < window[0][0]) | (training[0] > window[0][-1])
     training = (training[0][outside], training[1][outside])
     times = np.concatenate((training[0], window[0]))
@@ -60,16 +59,12 @@ def on_grid(problem: Problem) -> Grid:
     step = _step(window[0] if window[0].size >= 10 else times)
     cells = _cells(times, step)
     n = int(cells[-1]) + 1
-    known = np.isfinite(values)
-    counts = np.bincount(cells[known], minlength=n)
-    sums = np.bincount(cells[known], weights=values[known], minlength=n)
+    means = mean_per_cell(cells, values, n)
     grid_times = _fill_times(times, cells, n, step)
     in_window = np.zeros(n, dtype=np.bool_)
     in_window[cells[is_window][0] : cells[is_window][-1] + 1] = True
     was_sent = np.zeros(n, dtype=np.bool_)
     was_sent[cells[is_window]] = True
-    with np.errstate(invalid="ignore"):
-        means = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
     wall = grid_times + 1_000_000 * utc_offsets(grid_times // 1_000_000, problem.timezone)
     dates = wall // US_PER_DAY
     first = int(dates[0])
@@ -81,58 +76,16 @@ def on_grid(problem: Problem) -> Grid:
         values=means,
         in_window=in_window,
         was_sent=was_sent,
-        is_training=~in_window & (counts > 0),
+        is_training=~in_window & ~np.isnan(means),
         day=dates - first,
         slot=np.minimum((wall % US_PER_DAY) * slots // US_PER_DAY, slots - 1),
         slots=slots,
-        weekday=(first + np.arange(length) + 3) % 7,  # 1970-01-01 was a Thursday
+        weekday=weekdays(first + np.arange(length)),
     )
-
-
-def utc_offsets(seconds: Ints, timezone: str) -> Ints:
-    """Seconds to add to each UTC time (epoch seconds, increasing) for the time on the wall.
-
-    Exact to the quarter of an hour around a change of the clocks, which is all a slot needs.
-    """
-    if timezone == "UTC" or seconds.size == 0:
-        return np.zeros(seconds.shape, dtype=np.int64)
-    zone = ZoneInfo(timezone)
-    week, quarter = 7 * 86_400, 900
-    probes = np.unique(seconds // week)
-    ends = (
-        np.array([_offset(zone, int(probe) * week) for probe in probes]),
-        np.array([_offset(zone, (int(probe) + 1) * week) for probe in probes]),
-    )
-    which = np.searchsorted(probes, seconds // week)
-    offsets: Ints = ends[0][which].astype(np.int64)
-    for changing in np.flatnonzero(ends[0] != ends[1]):
-        inside = np.flatnonzero(which == changing)
-        exact = {q: _offset(zone, int(q) * quarter) for q in np.unique(seconds[inside] // quarter)}
-        offsets[inside] = [exact[q] for q in seconds[inside] // quarter]
-    return offsets
-
-
-def _offset(zone: ZoneInfo, seconds: int) -> int:
-    offset = datetime.fromtimestamp(seconds, UTC).astimezone(zone).utcoffset()
-    return round(offset.total_seconds()) if offset is not None else 0
-
-
-def _distinct(times: Ints, values: Floats) -> tuple[Ints, Floats]:
-    """Sorted distinct times and the mean of the finite values at each; NaN where none is."""
-    values = np.where(np.isfinite(values), values, np.nan)
-    order = np.argsort(times, kind="stable")
-    times, values = times[order], values[order]
-    if times.size < 2 or bool(np.all(np.diff(times) > 0)):
-        return times, values
-    distinct, inverse = np.unique(times, return_inverse=True)
-    known = np.isfinite(values)
-    counts = np.bincount(inverse[known], minlength=distinct.size)
-    sums = np.bincount(inverse[known], weights=values[known], minlength=distinct.size)
-    return distinct, np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
 
 
 def _step(times: Ints) -> int:
-    return max(1, int(np.median(np.diff(times)))) if times.size > 1 else 60 * US_PER_MINUTE
+    return max(1, int(usual_distance(times))) if times.size > 1 else 60 * US_PER_MINUTE
 
 
 def _cells(times: Ints, step: int) -> Ints:

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from features.grid import utc_offsets, weekdays
 from forecasting.forecasters.base import Problem
-from forecasting.horizon import grid_times, has_holidays, is_holiday, utc_offsets
+from forecasting.horizon import grid_times, has_holidays, is_holiday
 
 MAX_DAYS = 730
 MAX_ROWS = 40_000  # readings the learned forecasters look back on: they cost in proportion to it
@@ -105,7 +106,7 @@ def cut_into_days(problem: Problem) -> Days:
         seen=seen[wall.size - used :].reshape(count, per_day),
         ahead=ahead,
         slot_minutes=slot_minutes,
-        weekday=((day + 3) % 7).reshape(shape),
+        weekday=weekdays(day).reshape(shape),
         holiday=is_holiday(day, calendar).astype(np.float64).reshape(shape),
         day_of_year=(dates - dates.astype("datetime64[Y]")).astype(np.float64).reshape(shape),
         hour=(clock[-per_day:] % 1440) / 60.0,
@@ -121,7 +122,7 @@ def cut_into_days(problem: Problem) -> Days:
 def _site_offsets(problem: Problem, times: NDArray[np.datetime64]) -> Ints:
     """Seconds that the clock the site goes by is ahead of UTC: the wall's, or standard time all year."""
     series = problem.series
-    offsets = utc_offsets(times, problem.calendar.timezone)
+    offsets = utc_offsets(times.astype(np.int64), problem.calendar.timezone)
     if keeps_standard_time(series.values, offsets[: series.values.size], series.interval_minutes):
         return np.full_like(offsets, offsets.min())
     return offsets

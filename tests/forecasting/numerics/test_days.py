@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from features.grid import utc_offsets
 from forecasting.forecasters.base import Calendar, Covariates, Problem, Series
 from forecasting.forecasters.days import cut_into_days, fill_gaps, keeps_standard_time
-from forecasting.horizon import utc_offsets
 
 
 def problem(
@@ -144,7 +144,7 @@ def test_all_covariates_unknown_ahead_share_one_warning(count: int, said: str) -
 def switched_on_at_night(start: str, *, by_the_wall: bool) -> tuple[np.ndarray, np.ndarray]:
     """Fifty days in London of a heater that runs from midnight to six, by one clock or the other."""
     times = np.datetime64(start, "s") + np.arange(50 * 24) * np.timedelta64(3600, "s")
-    offsets = utc_offsets(times, "Europe/London")
+    offsets = utc_offsets(times.astype(np.int64), "Europe/London")
     seconds = times.astype(np.int64) + (offsets if by_the_wall else 0)
     noise = np.random.default_rng(2).normal(0, 0.2, times.size)
     return np.where(seconds // 3600 % 24 < 6, 3.0, 0.5) + noise, offsets

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from zoneinfo import ZoneInfo
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -16,7 +14,6 @@ from forecasting.horizon import (
     local_calendar,
     regular_series,
     target_times,
-    utc_offsets,
 )
 
 
@@ -167,22 +164,6 @@ def test_order_never_matters_and_the_ends_are_readings(order: list[int], kept: s
 
     np.testing.assert_array_equal(one.values, two.values)
     assert np.isfinite(one.values[[0, -1]]).all()
-
-
-@given(
-    st.integers(946_684_800, 2_000_000_000),
-    st.sampled_from(
-        ["Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Africa/Casablanca", "Asia/Kolkata"]
-    ),
-)
-def test_offsets_are_those_of_the_time_zone_database(second: int, name: str) -> None:
-    times = (second + np.arange(0, 400 * 86_400, 86_400 * 3 + 1234)).astype("datetime64[s]")
-
-    offsets = utc_offsets(times, name)
-
-    for time, offset in zip(times.astype("datetime64[us]").tolist(), offsets.tolist(), strict=True):
-        expected = time.replace(tzinfo=ZoneInfo("UTC")).astimezone(ZoneInfo(name)).utcoffset()
-        assert offset == expected.total_seconds()
 
 
 def test_the_clock_over_both_dst_changes() -> None:
