@@ -37,6 +37,7 @@ from omarino.authentication import Principal, audiences, principal_of, verified
 from omarino.errors import IdentityUnavailable
 from omarino.models import User
 from omarino.permissions import ROLES
+from omarino.signing_in import keep_provider_session
 
 KEPT_FOR_RENEWALS = 4  # a session ends by itself after so many times without a page
 BEGUN_FOR_S = 600  # a sign-in that nobody finished
@@ -84,6 +85,7 @@ class IdentityProvider(OIDCAuthenticationBackend):  # type: ignore[misc]
         principal = principal_of(access_token)
         if principal.subject != payload["sub"]:
             raise AuthenticationFailed("The two tokens are of different people.")
+        self.request.provider_session = payload.get("sid")
         return admitted(principal)
 
     def get_user(self, user_id: Any) -> User | None:
@@ -183,6 +185,7 @@ class ReturnView(OIDCAuthenticationCallbackView):  # type: ignore[misc]
     def login_success(self) -> HttpResponse:
         answer: HttpResponse = super().login_success()
         self.request.session.set_expiry(settings.OIDC_RENEW_ID_TOKEN_EXPIRY_SECONDS * KEPT_FOR_RENEWALS)
+        keep_provider_session(self.request, self.user)
         return answer
 
     def login_failure(self) -> HttpResponse:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 from django.contrib.auth.models import AbstractUser
 from django.db import models
 from django.utils.functional import cached_property
@@ -9,7 +11,7 @@ from django.utils.functional import cached_property
 from omarino.audit_models import AuditLink, AuditRecord
 from omarino.permissions import ROLES
 
-__all__ = ["AuditLink", "AuditRecord", "User"]
+__all__ = ["AuditLink", "AuditRecord", "ProviderSession", "User"]
 
 
 class User(AbstractUser):
@@ -32,3 +34,33 @@ class User(AbstractUser):
     def roles(self) -> frozenset[str]:
         """What a token would say: the groups of this person, or everything for a superuser."""
         return ROLES if self.is_superuser else ROLES & set(self.groups.values_list("name", flat=True))
+
+
+class ProviderSessionQuerySet(models.QuerySet["ProviderSession"]):
+    def named_by(self, *, subject: str | None, sid: str | None) -> Self:
+        """What a logout token means: all sessions of a person, one session of the provider, or both at once.
+
+        A session whose ID token named none of the provider's is of its person alone.
+        """
+        found = self.filter(person__subject=subject) if subject is not None else self
+        if sid is None:
+            return found
+        return found.filter(
+            models.Q(sid=sid) | models.Q(sid="") if subject is not None else models.Q(sid=sid)
+        )
+
+
+class ProviderSession(models.Model):
+    """A session here that a sign-in at the identity provider began, for when the provider says it is over."""
+
+    session_key = models.CharField(max_length=40, primary_key=True, editable=False)
+    person = models.ForeignKey(User, on_delete=models.CASCADE, related_name="provider_sessions")
+    sid = models.CharField(max_length=255, blank=True, editable=False)  # the provider's, where it names them
+
+    objects = ProviderSessionQuerySet.as_manager()
+
+    class Meta:
+        indexes = [models.Index(fields=["sid"], name="omarino_session_of_provider")]  # which one is over
+
+    def __str__(self) -> str:
+        return f"{self.person} by the provider"

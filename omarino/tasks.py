@@ -7,6 +7,7 @@ from django.core.management import call_command
 from django.utils import timezone
 
 from omarino import audit_chain, jobs
+from omarino.signing_in import forget_ended_sessions
 
 log = structlog.get_logger(__name__)
 
@@ -38,3 +39,4 @@ def anchor_audit() -> None:
 def forget_sessions() -> None:
     """Remove sessions that are over: sign-ins that nobody finished among them, which anybody can begin."""
     call_command("clearsessions")
+    forget_ended_sessions()

@@ -21,7 +21,10 @@ from omarino.errors import HubError
 from omarino.tenant_data import TenantTable
 
 CHUNK_BYTES = 1_048_576
-SECRETS = {"omarino_user": ("password",)}  # columns that prove who somebody is, and are nobody's data
+SECRETS = {  # columns that prove who somebody is, and are nobody's data
+    "omarino_user": ("password",),
+    "omarino_providersession": ("session_key",),
+}
 
 
 class NothingOfTenant(HubError):

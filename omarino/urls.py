@@ -6,7 +6,7 @@ from django.contrib import admin
 from django.urls import include, path
 from drf_spectacular.views import SpectacularJSONAPIView, SpectacularRedocView, SpectacularSwaggerSplitView
 
-from omarino import login
+from omarino import login, provider_logout
 from omarino.audit_views import AuditListView, AuditRecordView
 from omarino.health import DetailedHealthView, HealthView
 from omarino.scraping import MetricsView
@@ -33,6 +33,11 @@ urlpatterns = [
     path("admin/logout/", login.LeaveView.as_view(), name="oidc_logout"),
     path("admin/oidc/authenticate/", login.BeginView.as_view(), name="oidc_authentication_init"),
     path("admin/oidc/callback/", login.ReturnView.as_view(), name="oidc_authentication_callback"),
+    path(
+        "admin/oidc/backchannel-logout/",
+        provider_logout.ProviderLogoutView.as_view(),
+        name="oidc_backchannel_logout",
+    ),
     path("admin/", admin.site.urls),
     path("ai/audit", AuditListView.as_view(), name="audit"),
     path("ai/audit/<uuid:pk>", AuditRecordView.as_view(), name="audit-record"),

@@ -1,7 +1,8 @@
 // node provider.mjs ACCOUNTS.json: a real OpenID Connect provider at Keycloak's addresses, with Keycloak's claims.
 // Prints {"port": ...} when it listens. ACCOUNTS.json is read again at each use, so that a test can take roles away:
 // {"people": {sub: {username, password, tenant_id, roles}}, "programs": {client_id: {secret, tenant_id, roles}},
-//  "redirect_uris": [...], "post_logout_redirect_uris": [...], "keys": [kid, ...], "token_s": seconds}.
+//  "redirect_uris": [...], "post_logout_redirect_uris": [...], "backchannel": {"uri": ..., "names_session": bool},
+//  "keys": [kid, ...], "token_s": seconds}.
 import { generateKeyPairSync } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
@@ -37,12 +38,16 @@ function claimsOf(id) {
 }
 
 function clients() {
-  const { programs, redirect_uris, post_logout_redirect_uris, secret } = told();
+  const { programs, redirect_uris, post_logout_redirect_uris, backchannel, secret } = told();
   const pages = {
     client_id: AUDIENCE,
     client_secret: secret,
     redirect_uris,
     post_logout_redirect_uris,
+    ...(backchannel && {
+      backchannel_logout_uri: backchannel.uri,
+      backchannel_logout_session_required: backchannel.names_session,
+    }),
     grant_types: ["authorization_code", "password"],
     token_endpoint_auth_method: "client_secret_post",
   };
@@ -90,6 +95,7 @@ function made(issuer) {
       devInteractions: { enabled: false },
       clientCredentials: { enabled: true },
       rpInitiatedLogout: { enabled: true },
+      backchannelLogout: { enabled: true },
       resourceIndicators: {
         enabled: true,
         defaultResource: () => `urn:${AUDIENCE}`,
@@ -102,6 +108,7 @@ function made(issuer) {
       typ: "Bearer",
       ...claimsOf(token.accountId ?? token.clientId),
     }),
+    fetch: (url, { dispatcher, ...asked }) => fetch(url, asked), // its own refuses this machine
     interactions: { url: (_, { uid }) => `${REALM}/interaction/${uid}` },
     loadExistingGrant: async ({ oidc }) => {
       const grant = new oidc.provider.Grant({ clientId: oidc.client.clientId, accountId: oidc.session.accountId });
