@@ -153,10 +153,19 @@ def train(run: TrainingRun) -> Trained:
     )
     pipeline, calibration = _fit(table, contamination)
     by = Principal(run.requested_by, tenant_id, frozenset({MODEL_ADMIN}), run.requested_by)
-    version = _registered(run, table, pipeline, calibration, quality, by)
+    version = _made_by(run) or _registered(run, table, pipeline, calibration, quality, by)
     message = _promoted_if_as_good(version, table.rows(kept), contamination, quality, by)
     version.refresh_from_db()
     return version, len(table.times_us), message
+
+
+def _made_by(run: TrainingRun) -> ModelVersion | None:
+    """What an earlier worker at this run registered before it died."""
+    if run.token is None:  # trained within a request
+        return None
+    run.report(run.progress)  # whoever lost the run in the meantime registers nothing
+    made = ModelVersion.objects.for_tenant(run.tenant_id).filter(metadata__training_run=str(run.pk))
+    return made.select_related("model").first()
 
 
 def _fit(table: Table, contamination: float) -> tuple[Pipeline, Calibration]:
@@ -199,6 +208,7 @@ def _registered(
         "trained_until": _moment(table.times_us[-1]),
         "training_samples": len(table.times_us),
         "description": f"Detector of the device {run.subject}, trained on {run.parameters['hours']} hours.",
+        "training_run": str(run.pk),
         **run.parameters,
     }
     with artifacts.received([skops.io.dumps(pipeline)]) as upload:
@@ -232,6 +242,8 @@ def _promoted_if_as_good(
     version: ModelVersion, held: Table, contamination: float, quality: dict[str, float], by: Principal
 ) -> str:
     """Promote, unless the incumbent does better on the same held-back rows; a sentence that says which."""
+    if version.stage == Stage.PRODUCTION:  # by a worker that died afterwards
+        return "In production."
     reason = "the first detector of the device"
     try:
         incumbent = detector_of(version.tenant_id, version.metadata["device"])

@@ -8,7 +8,9 @@ import os
 import platform
 import resource
 import struct
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 CLONE_NEWNET, CLONE_NEWUSER, CLONE_NEWIPC = 0x40000000, 0x10000000, 0x08000000
@@ -55,6 +57,8 @@ CALLS = {
 
 def limit_yourself(*, seconds: int, memory_mb: int) -> list[str]:
     """Take from this process what a hostile file could use. Gives the names of the limits that hold."""
+    with suppress(OSError):  # when a machine's memory ends, this process goes and not who waits for it
+        Path("/proc/self/oom_score_adj").write_text("1000")
     for name, most in (
         (resource.RLIMIT_CPU, seconds),
         (resource.RLIMIT_AS, memory_mb * 1_048_576),

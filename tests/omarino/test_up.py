@@ -42,9 +42,10 @@ class Up:
         kept = {"PATH": os.environ["PATH"], "HOME": str(folder)}
         own = {"DATA_DIR": str(folder), "STATIC_ROOT": str(folder / "static"), "PORT": str(port)}
         own |= {"WEB_PROCESSES": "1", "WORKER_PROCESSES": "1"}
+        self.environment = {**kept, **own, "PYTHONUNBUFFERED": "1", **variables}
         self.process = subprocess.Popen(
             [*(AS_NOBODY if as_nobody else []), sys.executable, str(settings.BASE_DIR / "manage.py"), "up"],
-            env={**kept, **own, "PYTHONUNBUFFERED": "1", **variables},
+            env=self.environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -11,6 +11,7 @@ import urllib.error
 import urllib.request
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -71,9 +72,14 @@ class Command(BaseCommand):
             )
         if not self._is_over(supervisor):
             self._greet()
+        if ended := supervisor.dead():
+            raise CommandError(f"{ended} ended by itself. Its last lines:\n{supervisor.log_tail(ended)}")
         while not self.asked_to_stop.wait(0.5):
-            if ended := supervisor.dead():
-                raise CommandError(f"{ended} ended by itself. Its last lines:\n{supervisor.log_tail(ended)}")
+            for name, code in supervisor.revive():
+                how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
+                self._say(
+                    f"{name} {how} and is started again. Its last lines:\n{supervisor.log_tail(name, 5)}"
+                )
 
     def _start_servers(self, supervisor: Supervisor) -> None:
         if not (settings.DATABASE_IS_EMBEDDED or settings.REDIS_IS_EMBEDDED):
@@ -81,10 +87,13 @@ class Command(BaseCommand):
         services = embedded.with_free_ports(settings.DATA_DIR)
         if settings.DATABASE_IS_EMBEDDED:
             self._say("Starting PostgreSQL.")
-            embedded.start_postgres(settings.DATA_DIR, services, supervisor.adopt_server("postgres"))
+            again = partial(embedded.launch_postgres, settings.DATA_DIR, services)
+            adopt = supervisor.adopt_server("postgres", again)
+            embedded.start_postgres(settings.DATA_DIR, services, adopt)
         if settings.REDIS_IS_EMBEDDED:
             self._say("Starting Valkey.")
-            embedded.start_valkey(settings.DATA_DIR, services, supervisor.adopt_server("valkey"))
+            adopt = supervisor.adopt_server("valkey", partial(embedded.launch_valkey, settings.DATA_DIR))
+            embedded.start_valkey(settings.DATA_DIR, services, adopt)
 
     def _count_anew(self) -> None:
         """One folder for the counters of all processes; those of an earlier start mean nothing any more."""
