@@ -67,6 +67,10 @@ class TenantAdmin(admin.ModelAdmin[RowT]):
     def get_form(
         self, request: HttpRequest, obj: RowT | None = None, change: bool = False, **kwargs: Any
     ) -> type[forms.ModelForm[RowT]]:
+        if (
+            "fields" in kwargs and kwargs["fields"] is None
+        ):  # `get_fieldsets` itself wants to know all there are
+            return super().get_form(request, obj, change, **kwargs)
         named = kwargs.get("fields") or flatten_fieldsets(self.get_fieldsets(request, obj))
         kwargs["fields"] = [name for name in named if name != "tenant_id"]  # it is added below
         form = super().get_form(request, obj, change, **kwargs)
