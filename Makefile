@@ -123,7 +123,7 @@ lock: $(VENV)/.installed-dev
 	@$(COMPILE) pyproject.toml -o requirements/production.txt
 	@$(COMPILE) pyproject.toml --extra otel -c requirements/production.txt -o requirements/otel.txt
 	@$(COMPILE) pyproject.toml --extra embedded -c requirements/production.txt -o requirements/run.txt
-	@$(COMPILE) pyproject.toml --extra embedded --extra xgboost --extra onnx --extra otel --extra test --extra dev -c requirements/run.txt -o requirements/dev.txt
+	@$(COMPILE) pyproject.toml --extra embedded --extra xgboost --extra onnx --extra keras --extra otel --extra test --extra dev -c requirements/run.txt -o requirements/dev.txt
 	@$(COMPILE) requirements/bench.in -o requirements/bench.txt
 	@$(PY) requirements/locks.py stamp
 

@@ -17,7 +17,7 @@ EXTRAS = {
     "production.txt": [],
     "otel.txt": ["otel"],
     "run.txt": ["embedded"],
-    "dev.txt": ["embedded", "xgboost", "onnx", "otel", "test", "dev"],
+    "dev.txt": ["embedded", "xgboost", "onnx", "keras", "otel", "test", "dev"],
 }
 STAMP = "# Made by `make lock`; stamp "
 
