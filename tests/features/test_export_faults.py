@@ -106,6 +106,12 @@ def fresh(row: FeatureExport) -> FeatureExport:
     return FeatureExport.objects.get(pk=row.pk)
 
 
+def state_of(row: FeatureExport) -> tuple[str, int]:
+    """Both from one reading of the row: between two of them a worker may claim it."""
+    now = fresh(row)
+    return now.status, now.attempts
+
+
 def take_up_again(row: FeatureExport) -> None:
     """As if the lease had run out, or the wait of one given back, and the sweep come by."""
     FeatureExport.objects.filter(pk=row.pk, status="processing").update(
@@ -257,7 +263,7 @@ def test_with_the_storage_away_it_is_given_back_tried_again_and_fails_with_a_sen
         row = ask(client_of, alice)
         for attempt in (1, 2, 3):
             expected = ("failed" if attempt == 3 else "pending", attempt)
-            wait_until(lambda: (fresh(row).status, fresh(row).attempts) == expected, log=worker.log)  # noqa: B023
+            wait_until(lambda: state_of(row) == expected, log=worker.log)  # noqa: B023
             assert "storage of exports does not answer" in fresh(row).error
             if attempt < 3:
                 take_up_again(row)
