@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import mmap
 import os
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -51,23 +52,33 @@ class ReservedDict(MmapedDict):
 class CountingDict(ReservedDict):
     """On a full disk the process counts in its own memory, unseen, until it is started again: it has work to do."""
 
+    _in_memory = False
+
     def __init__(self, filename: str, read_mode: bool = False) -> None:
         try:
             super().__init__(filename, read_mode)
         except OSError as fault:
-            _tell(fault)
-            self._memory = os.memfd_create("metrics")
-            super().__init__(f"/proc/self/fd/{self._memory}")
+            self._leave_the_disk(fault)
+            self._f, self._fname = None, filename
+            self._capacity, self._m = FIRST_BYTES, mmap.mmap(-1, FIRST_BYTES)
+            self._positions: dict[str, int] = {}
+            self._used = 8  # behind the number that says so
+            self._m[:4] = struct.pack("i", self._used)
 
     def _grow(self) -> None:
-        try:
-            super()._grow()
-        except OSError as fault:
-            _tell(fault)
-            memory = os.fdopen(os.memfd_create("metrics"), "w+b", buffering=0)
-            memory.write(self._m[:])
-            self.close()
-            self._f, self._m = memory, mmap.mmap(memory.fileno(), self._capacity)
+        if not self._in_memory:
+            try:
+                return super()._grow()
+            except OSError as fault:
+                self._leave_the_disk(fault)
+        larger = mmap.mmap(-1, 2 * self._capacity)
+        larger[: self._used] = self._m[: self._used]
+        self._capacity, self._m = 2 * self._capacity, larger
+        return None
+
+    def _leave_the_disk(self, fault: OSError) -> None:
+        self._in_memory = True
+        log.error("metrics_not_kept", reason=fault.strerror)
 
 
 def _reserve(file: int, size_bytes: int) -> None:
@@ -76,10 +87,6 @@ def _reserve(file: int, size_bytes: int) -> None:
     except OSError as fault:
         if fault.errno in NO_ROOM:
             raise
-
-
-def _tell(fault: OSError) -> None:
-    log.error("metrics_not_kept", reason=fault.strerror)
 
 
 def install() -> None:
