@@ -52,7 +52,7 @@ def asker() -> Asker:
     if current_task:
         return Asker(f"task:{current_task.name}", "worker", request_id)
     name = getpass.getuser()
-    return Asker(f"command:{name}", name)
+    return Asker(f"command:{name}", name, request_id)
 
 
 class AskingMiddleware:

@@ -85,6 +85,7 @@ class JobQuerySet(TenantQuerySet[JobT]):
             )
         job = self.filter(pk=pk, token=token).first()
         if job is not None:
+            job.stand_for_its_request()
             job.tell("job_started", attempt=job.attempts)
         return job
 
@@ -130,6 +131,7 @@ class JobQuerySet(TenantQuerySet[JobT]):
             completed_at=None,
             token=None,
             lease_until=None,
+            request_id=request_id_now(),
         )
         job = self.get(pk=pk)
         if not changed:
@@ -160,6 +162,11 @@ class JobQuerySet(TenantQuerySet[JobT]):
         return len(turns)
 
 
+def request_id_now() -> str:
+    """Of the request that is being answered, or of the one that the work in hand was asked for by."""
+    return str(structlog.contextvars.get_contextvars().get("request_id", ""))
+
+
 class Job(TenantOwned):
     """The row of a long work. A subclass names the task that does it, in `task`."""
 
@@ -173,6 +180,9 @@ class Job(TenantOwned):
     error = models.TextField(blank=True, editable=False)  # a sentence for the person who asked
     requested_by = models.CharField(max_length=255, editable=False)  # the token's subject, or a command
     requested_at = models.DateTimeField(db_default=Now(), editable=False)
+    request_id = models.CharField(
+        max_length=128, blank=True, default=request_id_now, db_default="", editable=False
+    )
     enqueued_at = models.DateTimeField(db_default=Now(), editable=False)
     started_at = models.DateTimeField(null=True, editable=False)
     completed_at = models.DateTimeField(null=True, editable=False)
@@ -246,6 +256,11 @@ class Job(TenantOwned):
                     connection.close()
         finally:
             connection.close()
+
+    def stand_for_its_request(self) -> None:
+        """From now on lines and records carry the id of the request that asked for it, whoever woke this worker."""
+        if self.request_id:
+            structlog.contextvars.bind_contextvars(request_id=self.request_id)
 
     def lock(self) -> None:
         """Until the transaction ends the row stays ours: for a result that is made visible beside it.

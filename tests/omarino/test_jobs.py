@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextvars
+import json
 import os
 import socket
 import subprocess
@@ -14,21 +16,24 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from queue import Empty
 from typing import Any
 
 import pytest
+import structlog
 from django.conf import settings
 from django.db import IntegrityError, connection, transaction
 from django.db.models.functions import Now
 
 from features.models import FeatureExport
-from omarino import jobs
+from omarino import audit, jobs
+from omarino.audit_models import AuditRecord
 from omarino.authentication import Principal
 from omarino.celery import app
 from omarino.jobs import MOST_ATTEMPTS, JobNotCancellable, JobNotRetryable, JobStatus, JobTaken
 from tests.factories import make_export
-from tests.workers import servers
+from tests.workers import running_worker, servers, wait_until
 
 RESULT = {"row_count": 1, "file_size_bytes": 1, "sha256": "0" * 64}
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -260,6 +265,42 @@ def test_the_sweep_wakes_of_a_tenant_only_the_one_whose_turn_it_is(alice: Princi
     for row in waiting:
         age(row, enqueued_at=timedelta(minutes=2))
     assert rows().sweep() == 0  # they would be woken to wait
+
+
+def test_what_the_sweep_wakes_carries_the_request_that_asked_for_it(alice: Principal, tmp_path: Path) -> None:
+    with structlog.contextvars.bound_contextvars(request_id="asked-for-it"):
+        row = make_export(alice)
+    with running_worker(tmp_path) as worker:  # the message, if there was one, is lost
+        age(row, enqueued_at=timedelta(minutes=2))
+        assert rows().sweep() == 1
+        wait_until(lambda: fresh(row).is_over, log=worker.log)
+
+    lines = [json.loads(line) for line in worker.log.read_text().splitlines() if line.startswith("{")]
+    told = {line["event"]: line.get("request_id") for line in lines if line.get("job_id") == str(row.pk)}
+    assert told == {"job_started": "asked-for-it", "job_failed": "asked-for-it"}  # it has no rows
+
+
+def test_a_work_records_what_it_does_under_its_request(alice: Principal) -> None:
+    with structlog.contextvars.bound_contextvars(request_id="asked-for-it"):
+        row = make_export(alice)
+
+    def work() -> str:
+        claim(row)
+        audit.record(alice.tenant_id, "written", "export", row.pk)
+        return AuditRecord.objects.get(object_id=str(row.pk), verb="written").request_id
+
+    assert contextvars.copy_context().run(work) == "asked-for-it"
+
+
+def test_what_is_tried_again_is_of_the_request_that_asked_for_that(alice: Principal) -> None:
+    with structlog.contextvars.bound_contextvars(request_id="first"):
+        row = make_export(alice)
+    FeatureExport.objects.cancel(row.pk)
+
+    with structlog.contextvars.bound_contextvars(request_id="second"):
+        FeatureExport.objects.retry(row.pk)
+
+    assert fresh(row).request_id == "second"
 
 
 def test_what_kills_its_worker_again_and_again_has_failed(alice: Principal) -> None:
