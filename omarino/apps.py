@@ -1,5 +1,4 @@
 from django.apps import AppConfig
-from django.db.backends.signals import connection_created
 from django.db.models.signals import post_migrate
 
 
@@ -10,5 +9,4 @@ class OmarinoConfig(AppConfig):
     def ready(self) -> None:
         from omarino import checks, openapi, row_security, signing_in  # noqa: F401  they register themselves
 
-        connection_created.connect(row_security.tell_new_connection)
         post_migrate.connect(row_security.build_after_migration, sender=self)

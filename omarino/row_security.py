@@ -7,52 +7,21 @@ connection that was told none sees all: workers, commands, migrations and superu
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextvars import ContextVar
 from typing import Any
 
 from django.apps import apps
-from django.db import DEFAULT_DB_ALIAS, DatabaseError, connection, connections, models, transaction
+from django.db import connections, models, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg import sql
 
+from omarino.postgresql import confine as confine
+from omarino.postgresql import release as release
 from omarino.tenancy import TenantOwned
 
-SETTING = "omarino.tenant_id"
 POLICY = "omarino_tenant"
 # A sub-select, so that it is asked once for a statement and not once for a row.
 _TOLD = "(SELECT coalesce(current_setting('omarino.tenant_id', true), ''))"
 CONDITION = f"{_TOLD} = '' OR tenant_id = {_TOLD}"
-_confined_to: ContextVar[str] = ContextVar("confined_to", default="")
-
-
-def confine(tenant_id: str) -> None:
-    """From now on this thread's connection shows the rows of one tenant, until `release`."""
-    _confined_to.set(tenant_id)
-    _tell(connection, tenant_id)
-
-
-def release() -> None:
-    """Whoever uses the connection next is confined anew, or not at all."""
-    if not _confined_to.get():
-        return
-    _confined_to.set("")
-    if connection.connection is None:
-        return
-    try:
-        _tell(connection, "")
-    except DatabaseError:
-        connection.close()  # what cannot be reset must not be used again
-
-
-def tell_new_connection(connection: BaseDatabaseWrapper, **_: Any) -> None:
-    """A connection lost and made anew within a request knows no tenant yet."""
-    if connection.alias == DEFAULT_DB_ALIAS and (tenant_id := _confined_to.get()):
-        _tell(connection, tenant_id)
-
-
-def _tell(connection: BaseDatabaseWrapper, tenant_id: str) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT set_config(%s, %s, false)", [SETTING, tenant_id])
 
 
 def walled() -> Iterator[type[models.Model]]:

@@ -163,7 +163,7 @@ def _read_database_url(url: str) -> dict[str, Any]:
 _database = _read_database_url(DATABASE_URL or _services.database_url)
 DATABASES: dict[str, dict[str, Any]] = {
     "default": {
-        "ENGINE": "django.db.backends.postgresql",
+        "ENGINE": "omarino.postgresql",
         "NAME": _database.pop("dbname", "omarino"),
         "USER": _database.pop("user", ""),
         "PASSWORD": _database.pop("password", ""),
