@@ -8,7 +8,7 @@ VENV ?= .venv
 PY = $(VENV)/bin/python
 UV = $(shell command -v uv 2>/dev/null)
 
-.PHONY: up test browser check lock openapi configuration bench bench-forecast bench-stack bench-ingest bench-features bench-anomaly bench-serving bench-audit bench-observing bench-explain clean
+.PHONY: up test chaos browser check lock openapi configuration bench bench-forecast bench-stack bench-ingest bench-features bench-anomaly bench-serving bench-audit bench-observing bench-explain clean
 
 up: $(VENV)/.installed
 	@set -a; if [ -f .env ]; then . ./.env; fi; set +a; exec $(PY) manage.py up
@@ -17,6 +17,10 @@ TEST_PROCESSES ?= logical
 
 test: $(VENV)/.installed-dev browser
 	@$(PY) -m pytest -n $(TEST_PROCESSES) --dist worksteal
+
+# Faults in the running product, with the leases of a deployment (`make test` has shorter ones); prints their table.
+chaos: $(VENV)/.installed-dev
+	@JOB_LEASE_SECONDS=60 $(PY) -m pytest tests/chaos --timeout=900
 
 browser:
 	@tests/browser/install
