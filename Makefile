@@ -150,6 +150,7 @@ bench-features: $(VENV)/.installed-dev
 
 bench-anomaly: $(VENV)/.installed-dev
 	@OMP_NUM_THREADS=1 $(PY) -m benchmarks.anomaly --write docs/benchmarks/anomaly.md
+	@$(PY) -m benchmarks.anomaly_latency --write docs/benchmarks/anomaly.md
 
 bench-serving: $(VENV)/.installed-dev
 	@$(PY) -m benchmarks.serving --write docs/benchmarks/serving.md

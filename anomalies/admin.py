@@ -1,23 +1,28 @@
-"""Detections, watches and alerts in the admin: to look at. The first and last are records, so nobody changes them."""
+"""Detections in the admin: make one, look at one, say whether it was right. They are records, so nobody changes them."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
 
-from django.contrib import admin
-from django.contrib.admin.utils import unquote
+from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
+from django.shortcuts import redirect
+from django.utils.dateparse import parse_datetime
 
+from anomalies import watch_admin
 from anomalies.charts import flagged_chart, in_words
-from anomalies.models import Alert, Detection, DetectionQuerySet, Watch
+from anomalies.models import Detection, DetectionQuerySet
 from features.models import Asset
-from omarino.admin import TenantAdmin
+from omarino.admin import PageAdmin, person
+from omarino.errors import HubError
+from omarino.permissions import MayDetectAnomalies
 from omarino.templatetags.quantities import percent
+
+__all__ = ["DetectionAdmin", "watch_admin"]  # Django looks for pages in this module only
 
 SHOWN = 500  # rows of the table; the API gives all
 
@@ -29,20 +34,21 @@ class DetectionList(ChangeList):
 
 
 @admin.register(Detection)
-class DetectionAdmin(TenantAdmin[Detection]):
-    list_display = [
-        "asset_id",
-        "first_at",
-        "last_at",
-        "method",
-        "anomalies_detected",
-        "share",
-        "highest",
-        "made_at",
-    ]
+class DetectionAdmin(PageAdmin[Detection]):
+    page = "admin/anomalies/detection/page.html"
+    add_roles = act_roles = MayDetectAnomalies.roles
+    list_display = ["asset_id", "window", "method", "found", "share", "highest", "made"]
     list_filter = ["method", "made_at"]
     search_fields = ["asset_id"]
     list_per_page = 50
+
+    @admin.display(description="Judged (UTC)", ordering="first_at")
+    def window(self, detection: Detection) -> str:
+        return f"{detection.first_at:%-d %b %Y} to {detection.last_at:%-d %b %Y}"
+
+    @admin.display(description="Flagged", ordering="anomalies_detected")
+    def found(self, detection: Detection) -> int:
+        return detection.anomalies_detected
 
     @admin.display(description="Share of points")
     def share(self, detection: Detection) -> str:
@@ -52,70 +58,88 @@ class DetectionAdmin(TenantAdmin[Detection]):
     def highest(self, detection: Detection) -> str:
         return f"{detection.max_score:.1f}"
 
+    @admin.display(description="Made (UTC)", ordering="made_at")
+    def made(self, detection: Detection) -> str:
+        return f"{detection.made_at:%-d %b %Y %H:%M}"
+
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return DetectionList
 
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
+    def add_view(
+        self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """The page of one detection."""
-        detection = self.get_object(request, unquote(object_id))
-        if not self.has_view_permission(request, detection):
+        """Not a row to fill in: what is asked for, and readings are judged."""
+        # Every command and worker finds these pages at its start; only this one needs the detectors.
+        from anomalies.actions import detect
+        from anomalies.forms import DetectionForm
+
+        if not self.has_add_permission(request):
             raise PermissionDenied
-        if detection is None:
-            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined, no-any-return]
-        asset = Asset.objects.for_tenant(detection.tenant_id).filter(asset_id=detection.asset_id).first()
-        verdicts = {verdict.timestamp: verdict for verdict in detection.feedback.all()}
+        form = DetectionForm(
+            request.POST if request.method == "POST" else None,
+            assets=watch_admin.assets_of(request),
+            names_tenants=person(request).is_superuser,
+            initial={"asset": request.GET.get("asset")},
+        )
+        if form.is_valid():
+            try:
+                detection, _ = detect(**form.asked())
+            except HubError as refusal:
+                form.add_error(None, str(refusal))
+            else:
+                self.log_addition(request, detection, "Made from the pages.")
+                return redirect("admin:anomalies_detection_change", detection.pk)
+        context = {"title": "Look for anomalies", "form": form, **(extra_context or {})}
+        return self.page_of(request, "admin/anomalies/detection/add.html", context)
+
+    def context_of(self, request: HttpRequest, row: Detection) -> dict[str, Any]:
+        asset = Asset.objects.for_tenant(row.tenant_id).filter(asset_id=row.asset_id).first()
+        verdicts = {verdict.timestamp: verdict for verdict in row.feedback.all()}
         rows = []
-        for anomaly in detection.anomalies[:SHOWN]:
+        for anomaly in row.anomalies[:SHOWN]:
             at = datetime.fromisoformat(anomaly["timestamp"])
             rows.append({**anomaly, "at": at, "verdict": verdicts.get(at)})
-        chart = flagged_chart(detection, asset)
-        context = {
-            **self.admin_site.each_context(request),
-            "opts": self.opts,
-            "title": f"{asset or detection.asset_id}: what was unusual",
-            "detection": detection,
-            "original": detection,
+        chart = flagged_chart(row, asset)
+        return {
+            "title": f"{asset or row.asset_id}: what was unusual",
+            "detection": row,
             "asset": asset,
             "rows": rows,
-            "not_shown": max(0, len(detection.anomalies) - SHOWN),
+            "not_shown": max(0, len(row.anomalies) - SHOWN),
             "zone": chart["zone"],
             "chart": chart,
-            "chart_in_words": in_words(detection),
-            **(extra_context or {}),
+            "chart_in_words": in_words(row),
         }
-        request.current_app = self.admin_site.name
-        return TemplateResponse(request, "admin/anomalies/detection/page.html", context)
+
+    def act(self, request: HttpRequest, row: Detection) -> HttpResponse:
+        """A verdict on one of its points."""
+        from anomalies.actions import give_feedback
+
+        verdict, _, said = request.POST.get("verdict", "").partition(" ")
+        try:
+            at = parse_datetime(said)
+        except ValueError:
+            at = None
+        if verdict not in ("true", "false") or at is None or at.tzinfo is None:
+            raise PermissionDenied
+        who = person(request)
+        try:
+            _, suggested = give_feedback(
+                tenant_id=row.tenant_id,
+                detection_id=row.pk,
+                timestamp=at,
+                is_true=verdict == "true",
+                comment="",
+                given_by=who.subject or f"user:{who.pk}",
+            )
+        except HubError as refusal:
+            messages.error(request, str(refusal))
+        else:
+            messages.success(request, _thanks(suggested, row.sensitivity))
+        return redirect("admin:anomalies_detection_change", row.pk)
 
 
-@admin.register(Watch)
-class WatchAdmin(TenantAdmin[Watch]):
-    """What is watched, and whether looking works. The API sets watches up and changes them."""
-
-    list_display = ["asset_id", "method", "every", "minimum_severity", "is_active", "looked_at", "last_error"]
-    list_filter = ["is_active", "method"]
-    search_fields = ["asset_id"]
-    list_per_page = 50
-    exclude = ["webhook_secret", "tenant_id"]
-    readonly_fields = ["created_by", "created_at", "looked_at", "next_look_at", "judged_until", "last_error"]
-
-
-@admin.register(Alert)
-class AlertAdmin(TenantAdmin[Alert]):
-    """What the watches found, and whether somebody was told."""
-
-    list_display = ["asset", "kind", "severity", "first_at", "last_at", "sending", "last_answer", "raised_at"]
-    list_filter = ["severity", "sending", "kind", "raised_at"]
-    search_fields = ["watch__asset_id"]
-    list_select_related = ["watch"]
-    list_per_page = 50
-    exclude = ["tenant_id"]
-
-    @admin.display(description="Asset", ordering="watch__asset_id")
-    def asset(self, alert: Alert) -> str:
-        return alert.watch.asset_id
+def _thanks(suggested: float | None, sensitivity: float) -> str:
+    if suggested is None or suggested == sensitivity:
+        return "The verdict is kept."
+    return f"The verdict is kept. The verdicts so far suggest a sensitivity of {suggested:g}."

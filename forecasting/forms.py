@@ -9,21 +9,12 @@ from django.conf import settings
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from features.forms import AssetChoice
 from features.models import Asset
 from forecasting.forecasters import FORECASTERS
 from forecasting.models import ForecastType
 
 FINEST, COARSEST = 15, 1440
-
-
-class AssetChoice(forms.ModelChoiceField[Asset]):
-    def __init__(self, *, names_tenants: bool, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.names_tenants = names_tenants
-
-    def label_from_instance(self, obj: Asset) -> str:
-        known = obj.asset_id if not obj.name else f"{obj.name} ({obj.asset_id})"
-        return f"{obj.tenant_id}: {known}" if self.names_tenants else known
 
 
 class ForecastForm(forms.Form):

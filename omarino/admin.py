@@ -7,11 +7,13 @@ from typing import Any, ClassVar, TypeVar, cast
 from django import forms
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
-from django.contrib.admin.utils import flatten_fieldsets
+from django.contrib.admin.utils import flatten_fieldsets, unquote
 from django.contrib.auth.admin import UserAdmin
+from django.core.exceptions import PermissionDenied
 from django.core.validators import RegexValidator
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
 from django.utils.text import capfirst
 
 from omarino import audit
@@ -125,6 +127,51 @@ class TenantAdmin(admin.ModelAdmin[RowT]):
         if not isinstance(who, User):
             return False  # the sign-in page asks as well
         return bool(who.roles & roles and (who.tenant_id or who.is_superuser))
+
+
+class PageAdmin(TenantAdmin[RowT]):
+    """Rows with a page of their own: a form for every column would let people write what only verbs may."""
+
+    page: ClassVar[str] = ""  # its template
+    act_roles: ClassVar[frozenset[str]] = NOBODY  # who may press its buttons
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        row = self.get_object(request, unquote(object_id))
+        if not self.has_view_permission(request, row):
+            raise PermissionDenied
+        if row is None:
+            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined, no-any-return]
+        if request.method == "POST":
+            if not self.may_act(request):
+                raise PermissionDenied
+            return self.act(request, row)
+        context = {
+            "original": row,
+            "may_act": self.may_act(request),
+            **self.context_of(request, row),
+            **(extra_context or {}),
+        }
+        return self.page_of(request, self.page, context)
+
+    def page_of(self, request: HttpRequest, template: str, context: dict[str, Any]) -> TemplateResponse:
+        request.current_app = self.admin_site.name
+        told = {**self.admin_site.each_context(request), "opts": self.opts, **context}
+        return TemplateResponse(request, template, told)
+
+    def may_act(self, request: HttpRequest) -> bool:
+        return self._has_one_of(request, self.act_roles)
+
+    def context_of(self, request: HttpRequest, row: RowT) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def act(self, request: HttpRequest, row: RowT) -> HttpResponse:
+        raise PermissionDenied
 
 
 @admin.register(User)

@@ -5,16 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin, messages
-from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
-from django.template.response import TemplateResponse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from omarino.admin import TenantAdmin, person
+from omarino.admin import PageAdmin, person
 from omarino.authentication import Principal
 from omarino.errors import HubError
 from omarino.permissions import MayManageModels
@@ -31,49 +29,13 @@ def badge(stage: str) -> SafeString:
     return format_html('<span class="stage stage-{}">{}</span>', stage or "none", stage or "none")
 
 
-class _Records(TenantAdmin[Any]):
-    """Pages of their own; a form for every column would let people write what only verbs may."""
-
-    template = ""
-
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        row = self.get_object(request, unquote(object_id))
-        if not self.has_view_permission(request, row):
-            raise PermissionDenied
-        if row is None:
-            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined, no-any-return]
-        if request.method == "POST":
-            return self.act(request, row)
-        request.current_app = self.admin_site.name
-        context = {
-            **self.admin_site.each_context(request),
-            "opts": self.opts,
-            "original": row,
-            "may_manage": self.may_manage(request),
-            **self.context_of(request, row),
-            **(extra_context or {}),
-        }
-        return TemplateResponse(request, self.template, context)
-
-    def may_manage(self, request: HttpRequest) -> bool:
-        return self._has_one_of(request, MayManageModels.roles)
-
-    def context_of(self, request: HttpRequest, row: Any) -> dict[str, Any]:
-        raise NotImplementedError
-
-    def act(self, request: HttpRequest, row: Any) -> HttpResponse:
-        raise PermissionDenied
+class _Records(PageAdmin[Any]):
+    act_roles = MayManageModels.roles
 
 
 @admin.register(RegisteredModel)
 class RegisteredModelAdmin(_Records):
-    template = "admin/registry/registeredmodel/page.html"
+    page = "admin/registry/registeredmodel/page.html"
     list_display = ["name", "in_production", "since", "newest", "versions"]
     search_fields = ["name"]
     list_per_page = 50
@@ -121,7 +83,7 @@ class RegisteredModelAdmin(_Records):
 
 @admin.register(ModelVersion)
 class ModelVersionAdmin(_Records):
-    template = "admin/registry/modelversion/page.html"
+    page = "admin/registry/modelversion/page.html"
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         return False  # reached from its model
@@ -136,7 +98,7 @@ class ModelVersionAdmin(_Records):
 
     def context_of(self, request: HttpRequest, row: ModelVersion) -> dict[str, Any]:
         incumbent = row.model.versions.production().exclude(pk=row.pk).first()
-        targets = ALLOWED[Stage(row.stage)] if self.may_manage(request) else ()
+        targets = ALLOWED[Stage(row.stage)] if self.may_act(request) else ()
         is_candidate = Stage.PRODUCTION in ALLOWED[Stage(row.stage)]
         findings = (
             row.findings(incumbent, promoted_by=_principal(request, row).subject) if is_candidate else []
@@ -167,8 +129,6 @@ class ModelVersionAdmin(_Records):
 
     def act(self, request: HttpRequest, row: ModelVersion) -> HttpResponse:
         """What a button asks for, by the same verbs as the API."""
-        if not self.may_manage(request):
-            raise PermissionDenied
         asked = request.POST.get("do", "")
         reason = request.POST.get("reason", "").strip()[:MAX_REASON]
         who, reference = _principal(request, row), Reference.parse(str(row))

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
+import pytest
 
 from anomalies.actions import detect, give_feedback
-from anomalies.models import Detection
+from anomalies.models import Detection, Feedback
 from omarino.authentication import Principal
-from omarino.permissions import AI_USER
+from omarino.permissions import AI_USER, ANOMALY_ANALYST
 from tests.factories import make_asset, make_detection_row, make_readings
 from tests.pages.conftest import Pages, Visits, make_person
 from tests.pages.test_asset_pages import chart_of
@@ -17,6 +19,10 @@ from tests.pages.test_in_a_browser import drawn
 
 LIST, PAGE = "/admin/anomalies/detection/", "/admin/anomalies/detection/{}/change/"
 NOON = datetime(2025, 1, 29, 12, tzinfo=UTC)
+
+
+def asked(asset: Any, **said: Any) -> dict[str, Any]:
+    return {"asset": asset, "method": "z_score", "sensitivity": 2.5, "lookback_hours": 48, **said}
 
 
 def detected(owner: Principal) -> Detection:
@@ -73,7 +79,95 @@ def test_a_verdict_stands_beside_its_point(alice: Principal, pages_of: Pages) ->
         given_by="alice",
     )
 
-    assert "false alarm" in pages_of(alice).get(PAGE.format(detection.pk)).content.decode()
+    reader = pages_of(alice, roles=frozenset({AI_USER}))
+
+    assert "<td>false alarm</td>" in reader.get(PAGE.format(detection.pk)).content.decode()
+
+
+def test_a_form_has_stored_readings_judged_and_leads_to_the_detection(
+    alice: Principal, pages_of: Pages
+) -> None:
+    asset = make_readings(alice, np.tile(np.arange(24.0), 30), name="Meter")
+    pages = pages_of(alice, roles=frozenset({ANOMALY_ANALYST}))
+
+    page = pages.get(f"/admin/features/asset/{asset.pk}/change/").content.decode()
+    answer = pages.post(LIST + "add/", asked(asset.pk, as_of="2025-01-29T12:00"))
+
+    assert "Look for anomalies in the last week" in page
+    made = Detection.objects.get()
+    assert answer.headers["Location"] == PAGE.format(made.pk)
+    assert (made.method, made.sensitivity, made.total_points) == ("z_score", 2.5, 48)
+    assert made.last_at == datetime(2025, 1, 29, 11, tzinfo=UTC)
+    page = pages.get(f"/admin/features/asset/{asset.pk}/change/").content.decode()
+    assert f"{made.pk}/change/" in page
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"asset": ""}, {"method": "oracle"}, {"sensitivity": 0.5}, {"lookback_hours": 8761}, {"as_of": "noon"}],
+)
+def test_a_wrong_field_is_told_beside_it(alice: Principal, pages_of: Pages, wrong: dict[str, Any]) -> None:
+    asset = make_asset(alice)
+
+    page = pages_of(alice).post(LIST + "add/", asked(asset.pk) | wrong).content.decode()
+
+    (field,) = wrong
+    assert f"errors field-{field}" in page
+
+
+def test_too_few_readings_are_a_sentence_in_the_page(alice: Principal, pages_of: Pages) -> None:
+    asset = make_asset(alice)
+
+    answer = pages_of(alice).post(LIST + "add/", asked(asset.pk))
+
+    assert answer.status_code == 200
+    assert "errornote" in answer.content.decode()
+    assert not Detection.objects.exists()
+
+
+def test_another_tenants_asset_cannot_be_chosen(
+    alice: Principal, charlie: Principal, pages_of: Pages
+) -> None:
+    asset = make_readings(alice, np.ones(48))
+
+    page = pages_of(charlie).post(LIST + "add/", asked(asset.pk)).content.decode()
+
+    assert "errors field-asset" in page
+    assert not Detection.objects.exists()
+
+
+def test_a_button_beside_a_point_gives_the_verdict(alice: Principal, pages_of: Pages) -> None:
+    detection = make_detection_row(alice)
+    analyst = pages_of(alice, roles=frozenset({ANOMALY_ANALYST}))
+    point = detection.anomalies[0]["timestamp"]
+
+    answer = analyst.post(PAGE.format(detection.pk), {"verdict": f"false {point}"}, follow=True)
+
+    assert "The verdict is kept." in answer.content.decode()
+    verdict = Feedback.objects.get()
+    assert (verdict.is_true, verdict.timestamp) == (False, detection.first_at)
+
+
+@pytest.mark.parametrize("said", ["", "true", "maybe 2025-01-01T00:00:00Z", "true 2025-99-01", "true now"])
+def test_a_verdict_that_no_button_gives_is_refused(alice: Principal, pages_of: Pages, said: str) -> None:
+    detection = make_detection_row(alice)
+
+    assert pages_of(alice).post(PAGE.format(detection.pk), {"verdict": said}).status_code == 403
+    assert not Feedback.objects.exists()
+
+
+def test_who_only_reads_has_no_buttons_and_gives_no_verdict(alice: Principal, pages_of: Pages) -> None:
+    make_asset(alice)
+    detection = make_detection_row(alice)
+    reader = pages_of(alice, roles=frozenset({AI_USER}))
+
+    answer = reader.post(PAGE.format(detection.pk), {"verdict": "true 2025-01-01T00:00:00Z"})
+
+    assert answer.status_code == 403
+    assert (
+        "<button"
+        not in reader.get(PAGE.format(detection.pk)).content.decode().split("Verdict")[1].split("</table>")[0]
+    )
 
 
 def test_who_may_read_sees_the_tenants_detections_and_nobody_changes_them(

@@ -1,0 +1,145 @@
+"""Measure POST /ai/anomaly through the whole stack: parsing, detecting, storing, answering. See README.md beside it.
+
+python -m benchmarks.anomaly_latency [--requests 40] [--write docs/benchmarks/anomaly.md]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import tempfile
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx
+import numpy as np
+
+from anomalies.detectors import DETECTORS
+from benchmarks.stack import Stack
+
+TITLE = "## Latency through the whole stack"
+START = datetime(2023, 1, 1, tzinfo=UTC)
+SPIKES = 5  # so that there is something to say and to store
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True)
+class Size:
+    points: int
+    minutes: int
+    goal_ms: float | None
+    share: float  # of the requests that the smallest size gets
+
+
+SIZES = (Size(1_000, 60, 30, 1.0), Size(10_000, 15, None, 0.5), Size(100_000, 15, 1_000, 0.25))
+
+
+def body(size: Size, method: str) -> bytes:
+    """A wave of a day and a week with noise and a few spikes, as a client would write it."""
+    rng = np.random.default_rng(4)
+    hours = np.arange(size.points) * size.minutes / 60
+    values = 60 + 20 * np.sin(hours / 24 * 2 * np.pi) + 8 * np.sin(hours / 168 * 2 * np.pi)
+    values += rng.normal(0, 2, size.points)
+    values[rng.choice(size.points, SPIKES, replace=False)] += 60
+    step = timedelta(minutes=size.minutes)
+    series = [
+        {"timestamp": (START + index * step).isoformat(), "value": round(value, 3)}
+        for index, value in enumerate(values.tolist())
+    ]
+    asked = {"tenant_id": "bench", "asset_id": "meter", "method": method, "time_series": series}
+    return httpx.Request("POST", "http://x", json=asked).content
+
+
+def worked_ms(root: int) -> float:
+    """Processor time so far of a process and all below it."""
+    parents, spent = {}, {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            told = (folder / "stat").read_text().rpartition(") ")[2].split()
+        except OSError:
+            continue  # it ended meanwhile
+        parents[int(folder.name)], spent[int(folder.name)] = int(told[1]), int(told[11]) + int(told[12])
+    ours = {root}
+    while grown := {pid for pid, parent in parents.items() if parent in ours} - ours:
+        ours |= grown
+    return 1000 * sum(spent.get(pid, 0) for pid in ours) / TICKS
+
+
+def measured(client: httpx.Client, root: int, content: bytes, requests: int) -> tuple[np.ndarray, float]:
+    """Milliseconds of each request, and the processor time of one in all the product's processes."""
+    headers = {"Content-Type": "application/json"}
+    took = []
+    for number in range(requests + 3):
+        if number == 3:  # the first ones warm each process
+            before = worked_ms(root)
+        began = time.perf_counter()
+        answer = client.post("/ai/anomaly", content=content, headers=headers)
+        took.append(1000 * (time.perf_counter() - began))
+        answer.raise_for_status()
+        assert len(answer.json()["anomalies"]) >= SPIKES
+    return np.array(took[3:]), (worked_ms(root) - before) / requests
+
+
+def rows(requests: int) -> list[str]:
+    found = []
+    with tempfile.TemporaryDirectory(prefix="hub-bench-") as folder:
+        stack = Stack(Path(folder))
+        with stack as client:
+            for size in SIZES:
+                for method in DETECTORS:
+                    count = max(8, round(size.share * requests))
+                    took, worked = measured(client, stack.process.pid, body(size, method), count)
+                    p50, p95 = np.percentile(took, [50, 95])
+                    verdict = (
+                        "| |"
+                        if size.goal_ms is None
+                        else f"| {size.goal_ms:.0f} | {_word(p95, size.goal_ms)} |"
+                    )
+                    found.append(
+                        f"| {size.points:,} | {method} | {p50:.0f} | {p95:.0f} | {worked:.0f} {verdict}"
+                    )
+                    print(found[-1], flush=True)
+    return found
+
+
+def _word(value: float, goal: float) -> str:
+    return "met" if value <= goal else "**missed**"
+
+
+def section(requests: int) -> str:
+    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
+    lines = [
+        TITLE,
+        "",
+        f"`python -m benchmarks.anomaly_latency --requests {requests}` on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, Python "
+        f"{platform.python_version()}, {os.cpu_count()} cores shared with the client, load {load} before it. One client, "
+        "the series in the body, milliseconds; the processor time of a request is that of all the product's processes, "
+        "its idle ones included.",
+        "",
+        "| points | method | p50 | p95 | processor | goal p95 | |",
+        "| ---: | --- | ---: | ---: | ---: | ---: | --- |",
+        *rows(requests),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    arguments.add_argument("--requests", type=int, default=40)
+    arguments.add_argument(
+        "--write", type=Path, help="put the section into this report, in place of the last one"
+    )
+    options = arguments.parse_args()
+    text = section(options.requests)
+    print(text)
+    if options.write:
+        before = options.write.read_text().partition(TITLE)[0].rstrip() if options.write.exists() else ""
+        options.write.write_text(f"{before}\n\n{text}".lstrip())
+
+
+if __name__ == "__main__":
+    main()
