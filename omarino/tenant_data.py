@@ -23,8 +23,15 @@ WHERE relation.relkind IN ('r', 'p') AND NOT relation.relispartition AND relatio
   AND relation.relnamespace = current_schema()::regnamespace
 """
 _AGGREGATES = """
-SELECT format('%I.%I', materialization_hypertable_schema, materialization_hypertable_name)
+SELECT format('%I.%I', materialization_hypertable_schema, materialization_hypertable_name), view_name
 FROM timescaledb_information.continuous_aggregates
+"""
+_VIEWS = """
+SELECT format('%I.%I', relation.relnamespace::regnamespace, relation.relname)
+FROM pg_class AS relation
+JOIN pg_attribute ON attrelid = relation.oid AND attname = 'tenant_id' AND NOT attisdropped
+WHERE relation.relkind = 'm' AND relation.relispopulated AND relation.relnamespace = current_schema()::regnamespace
+ORDER BY 1
 """
 _REFERENCES = """
 SELECT format('%I.%I', child.relnamespace::regnamespace, child.relname),
@@ -45,10 +52,11 @@ class TenantTable:
 
     name: str  # quoted, with its schema
     condition: str  # SQL, with %(tenant_id)s
+    known_as: str = ""  # to people, where they do not know it by its name
 
     @property
     def plain_name(self) -> str:
-        return self.name.rpartition(".")[2].strip('"')
+        return self.known_as or self.name.rpartition(".")[2].strip('"')
 
     def count(self, tenant_id: str) -> int:
         query = f"SELECT count(*) FROM {self.name} WHERE {self.condition}"  # noqa: S608  names of our own
@@ -60,13 +68,15 @@ class TenantTable:
 def tables() -> list[TenantTable]:
     """Every table with rows of a tenant: those with a column `tenant_id`, the aggregates that TimescaleDB keeps, and
     what refers to a row of one of these. Whatever refers stands before what it refers to."""
+    known_as: dict[str, str] = {}
     with connection.cursor() as cursor:
         cursor.execute(_OWNED)
         conditions = {name: "tenant_id = %(tenant_id)s" for (name,) in cursor.fetchall()}
         cursor.execute("SELECT FROM pg_extension WHERE extname = 'timescaledb'")
         if cursor.fetchone() is not None:
             cursor.execute(_AGGREGATES)
-            conditions |= {name: "tenant_id = %(tenant_id)s" for (name,) in cursor.fetchall()}
+            known_as = dict(cursor.fetchall())
+            conditions |= dict.fromkeys(known_as, "tenant_id = %(tenant_id)s")
         cursor.execute(_REFERENCES)
         references = cursor.fetchall()
     owned, grew = set(conditions), True
@@ -81,7 +91,14 @@ def tables() -> list[TenantTable]:
             if ways:
                 conditions[child], grew = " OR ".join(ways), True
     order = _before_what_it_refers_to(sorted(conditions, key=lambda name: (name in owned, name)), references)
-    return [TenantTable(name, conditions[name]) for name in order]
+    return [TenantTable(name, conditions[name], known_as.get(name, "")) for name in order]
+
+
+def views() -> list[TenantTable]:
+    """Every materialized view with rows of a tenant: copies, which outlive what they were made of."""
+    with connection.cursor() as cursor:
+        cursor.execute(_VIEWS)
+        return [TenantTable(name, "tenant_id = %(tenant_id)s") for (name,) in cursor.fetchall()]
 
 
 def _before_what_it_refers_to(names: list[str], references: list[tuple[str, str, str, str]]) -> list[str]:

@@ -35,10 +35,12 @@ class Erasure:
     others: dict[str, int] = field(default_factory=dict)
     left: dict[str, int] = field(default_factory=dict)
     kept: dict[str, int] = field(default_factory=dict)
+    searched: list[str] = field(default_factory=list)  # tables, materialized views and aggregates, by name
 
 
 def erase_tenant(*, tenant_id: str, on_step: Callable[[str], None] = lambda _: None) -> Erasure:
-    """Rows first, in one transaction with the record of it; then files, cached values and messages in the queue.
+    """Rows first, in one transaction with the record of it; then what materialized views copied of them, files, cached
+    values and messages in the queue.
 
     The chain of the audit stays: its links hold digests, and the records of erasures say who did it, not who was
     erased. People who are superusers stay as well, without a tenant. A write by the tenant meanwhile is found at
@@ -67,6 +69,9 @@ def erase_tenant(*, tenant_id: str, on_step: Callable[[str], None] = lambda _: N
             for statements in closed:
                 for name, trigger in statements:
                     cursor.execute(_switch("ENABLE", name, trigger))
+    on_step("materialized views")
+    for view in tenant_data.views():
+        done.rows[view.plain_name] = _refresh(view, tenant_id)
     on_step("files")
     done.files = _delete_files(tenant_id)
     on_step("cached values and messages")
@@ -74,12 +79,14 @@ def erase_tenant(*, tenant_id: str, on_step: Callable[[str], None] = lambda _: N
     done.others["messages in the queue"] = _unqueue(waiting)
     on_step("search")
     done.left, done.kept = search(tenant_id)
+    done.searched = sorted(table.plain_name for table in [*tenant_data.tables(), *tenant_data.views()])
     return done
 
 
 def search(tenant_id: str) -> tuple[dict[str, int], dict[str, int]]:
     """What is found of a tenant, and what of it an erasure keeps."""
-    found = {table.plain_name: table.count(tenant_id) for table in tenant_data.tables()}
+    places = [*tenant_data.tables(), *tenant_data.views()]
+    found = {place.plain_name: place.count(tenant_id) for place in places}
     erasures = TenantTable(RECORDS, "tenant_id = %(tenant_id)s AND verb = 'erased'").count(tenant_id)
     kept = {LINKS: found.pop(LINKS, 0), f"{RECORDS} of erasures": erasures}
     found[RECORDS] = found.get(RECORDS, 0) - erasures
@@ -93,6 +100,23 @@ def _delete(table: TenantTable, tenant_id: str) -> int:
     with connection.cursor() as cursor:
         cursor.execute(f"DELETE FROM {table.name} WHERE {table.condition}", {"tenant_id": tenant_id})  # noqa: S608
         return int(cursor.rowcount)
+
+
+def _refresh(view: TenantTable, tenant_id: str) -> int:
+    """Make a materialized view anew from rows without the tenant, while others read it where it has a key to tell its
+    rows apart by; how many of the tenant it held."""
+    held = view.count(tenant_id)
+    if held:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SET LOCAL statement_timeout = 0")
+            cursor.execute(
+                "SELECT EXISTS (SELECT FROM pg_index WHERE indrelid = %s::regclass AND indisunique AND indpred IS NULL"
+                " AND indexprs IS NULL AND indisvalid)",
+                [view.name],
+            )
+            meanwhile = "CONCURRENTLY" if cursor.fetchone()[0] else ""
+            cursor.execute(f"REFRESH MATERIALIZED VIEW {meanwhile} {view.name}")
+    return held
 
 
 def _refusing_triggers(table: TenantTable) -> list[tuple[str, str]]:

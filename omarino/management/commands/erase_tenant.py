@@ -58,6 +58,10 @@ class Command(BaseCommand):
             self._tell(done.left)
             raise CommandError("Somebody still writes for it. Stop that, and run this again.")
         self.stdout.write("Found afterwards: nothing.")
+        self.stdout.write(
+            f"Searched: the files of every storage, the cache, and {len(done.searched)} tables, materialized views and "
+            f"aggregates: {', '.join(done.searched)}."
+        )
 
     def _tell(self, counts: dict[str, int]) -> None:
         for name, count in counts.items():
