@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+import threading
+import time
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, cast
@@ -97,7 +100,17 @@ def check_named_tenant(request: Request, principal: Principal) -> None:
 
 def principal_of(token: str) -> Principal:
     """The principal an access token proves, or 401."""
-    header, claims = verified(token)
+    digest = hashlib.sha256(token.encode(errors="surrogatepass")).digest()
+    known = PROOFS.find(digest)
+    if known is not None and known.holds():
+        return known.principal
+    header, claims, key = _read(token)
+    proof = Proof(_principal(header, claims), header.get("kid"), key, *_span(claims), _rules())
+    PROOFS.keep(digest, proof)
+    return proof.principal
+
+
+def _principal(header: dict[str, Any], claims: dict[str, Any]) -> Principal:
     _check_that_it_is_an_access_token(header, claims)
     if settings.KEYCLOAK_CLIENT_ID not in [*audiences(claims), claims.get("azp")]:
         raise AuthenticationFailed(f"The token is not meant for {settings.KEYCLOAK_CLIENT_ID}.")
@@ -119,15 +132,22 @@ def principal_of(token: str) -> Principal:
 def verified(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """Header and claims of a token that our issuer signed and that is valid now, or 401. Whom it is meant for, and
     for what, the caller checks."""
+    header, claims, _ = _read(token)
+    return header, claims
+
+
+def _read(token: str) -> tuple[dict[str, Any], dict[str, Any], Any]:
+    """The same, and the key that verified it."""
     if not token or len(token) > MAX_TOKEN_BYTES:
         raise AuthenticationFailed("The token is empty or too long.")
     required = [*REQUIRED_CLAIMS, *(["nbf"] if settings.JWT_REQUIRE_NBF else [])]
     try:
         header = jwt.get_unverified_header(token)
         _check_header(header)
+        key = KEYS.key(header.get("kid"))
         claims: dict[str, Any] = jwt.decode(
             token,
-            KEYS.key(header.get("kid")),
+            key,
             algorithms=[settings.JWT_ALGORITHM],
             issuer=settings.JWT_ISSUER,
             leeway=settings.JWT_LEEWAY,
@@ -141,7 +161,7 @@ def verified(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
         raise AuthenticationFailed("The token is not valid: it cannot be read.") from fault
     if not 0 < len(claims["sub"]) <= MAX_SUBJECT_LENGTH:
         raise AuthenticationFailed("The token's claim sub is empty or too long.")
-    return header, claims
+    return header, claims, key
 
 
 def _check_header(header: dict[str, Any]) -> None:
@@ -170,6 +190,77 @@ def _check_that_it_is_an_access_token(header: dict[str, Any], claims: dict[str, 
 def audiences(claims: dict[str, Any]) -> list[Any]:
     named = claims.get("aud")
     return [named] if isinstance(named, str) else named if isinstance(named, list) else []
+
+
+# What was proved before: see docs/adr/0027-a-request-costs-what-it-uses.md
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What one token proved, by which key, from when until when."""
+
+    principal: Principal
+    kid: str | None
+    key: Any
+    since: float  # seconds since 1970, the leeway within
+    until: float
+    rules: tuple[object, ...]
+
+    def holds(self) -> bool:
+        """Whether reading the token again would come to the same: the times, our rules, and the key store, which may
+        have forgotten the key or have been told it anew. Raises what the key store raises."""
+        return (
+            self.since <= time.time() < self.until
+            and self.rules == _rules()
+            and KEYS.key(self.kid) is self.key
+        )
+
+
+class Proofs:
+    """By the SHA-256 of the token; the oldest goes first. Refusals are not kept, so that each says why anew."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._kept: dict[bytes, Proof] = {}
+        self._lock = threading.Lock()
+
+    def find(self, digest: bytes) -> Proof | None:
+        return self._kept.get(digest)
+
+    def keep(self, digest: bytes, proof: Proof) -> None:
+        with self._lock:
+            self._kept.pop(digest, None)
+            while len(self._kept) >= self._size:
+                del self._kept[next(iter(self._kept))]
+            self._kept[digest] = proof
+
+    def forget(self) -> None:
+        with self._lock:
+            self._kept.clear()
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+
+PROOFS = Proofs(size=4096)
+
+
+def _rules() -> tuple[object, ...]:
+    """Every setting that `_read` and `_principal` go by."""
+    return (
+        settings.JWT_ISSUER,
+        settings.JWT_ALGORITHM,
+        settings.JWT_REQUIRE_NBF,
+        settings.JWT_LEEWAY,
+        settings.KEYCLOAK_CLIENT_ID,
+    )
+
+
+def _span(claims: dict[str, Any]) -> tuple[float, float]:
+    """The times between which PyJWT takes a token of these claims: whole seconds, as it reads them."""
+    leeway_s = settings.JWT_LEEWAY.total_seconds()
+    since = max(int(claims[name]) for name in ("iat", "nbf") if name in claims)
+    return since - leeway_s, int(claims["exp"]) + leeway_s
 
 
 # The development issuer: only without Keycloak, only in development
