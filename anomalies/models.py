@@ -15,6 +15,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from omarino import webhooks
+from omarino.sealing import SealedField, seal, unseal
 from omarino.tenancy import TenantOwned, TenantQuerySet
 
 
@@ -142,6 +143,10 @@ class WatchQuerySet(TenantQuerySet["Watch"]):
         return self.get(pk=pk)
 
 
+def new_sealed_secret() -> str:
+    return seal(webhooks.new_secret())
+
+
 class Watch(TenantOwned):
     """An asset that is looked at again and again: new readings are judged, and people called when it is worth it."""
 
@@ -154,7 +159,7 @@ class Watch(TenantOwned):
     minimum_severity = models.CharField(max_length=8, choices=Severity, default=Severity.MEDIUM)
     silent_after_hours = models.PositiveIntegerField(default=24)  # without a reading; 0: silence is no news
     webhook_url = models.CharField(max_length=500, blank=True)
-    webhook_secret = models.CharField(max_length=64, default=webhooks.new_secret, editable=False)
+    sealed_secret = SealedField(db_column="webhook_secret", default=new_sealed_secret, editable=False)
     is_active = models.BooleanField(default=True)
     created_by = models.CharField(max_length=255, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -188,6 +193,11 @@ class Watch(TenantOwned):
 
     def __str__(self) -> str:
         return f"{self.asset_id} by {self.method}"
+
+    @property
+    def webhook_secret(self) -> str:
+        """Raises SealBroken."""
+        return unseal(self.sealed_secret)
 
 
 class Sending(models.TextChoices):

@@ -20,6 +20,7 @@ from features.errors import AssetUnknown
 from features.models import Asset, Reading
 from omarino import audit, webhooks
 from omarino.errors import NotFound
+from omarino.sealing import SealBroken
 
 MOST_WATCHES = 1_000  # of a tenant
 USUAL_INTERVAL = timedelta(hours=1)
@@ -83,13 +84,7 @@ def try_webhook(*, tenant_id: str, watch_id: Any) -> webhooks.Answer:
     if not watch.webhook_url:
         raise webhooks.WebhookRefused(reason="the watch has none; set webhook_url first")
     content = {"type": "test", "watch_id": str(watch.pk), "asset_id": watch.asset_id}
-    return webhooks.post(
-        watch.webhook_url,
-        secret=watch.webhook_secret,
-        message_id=f"test-{watch.pk}",
-        sent_at=int(time.time()),
-        content=content,
-    )
+    return _post(watch, f"test-{watch.pk}", content)
 
 
 def look(*, watch_id: Any) -> list[Alert]:
@@ -111,13 +106,7 @@ def send_alert(*, alert_id: Any) -> None:
     alert = Alert.objects.claim(alert_id)
     if alert is None:
         return
-    answer = webhooks.post(
-        alert.watch.webhook_url,
-        secret=alert.watch.webhook_secret,
-        message_id=str(alert.pk),
-        sent_at=int(time.time()),
-        content=_content(alert),
-    )
+    answer = _post(alert.watch, str(alert.pk), _content(alert))
     ours = Alert.objects.filter(pk=alert.pk, attempts=alert.attempts)
     if answer.was_taken:
         ours.update(sending=Sending.DELIVERED, delivered_at=Now(), last_answer=answer.told)
@@ -134,6 +123,17 @@ def send_alert(*, alert_id: Any) -> None:
         alert_id=str(alert.pk),
         attempt=alert.attempts,
         answer=answer.told,
+    )
+
+
+def _post(watch: Watch, message_id: str, content: dict[str, Any]) -> webhooks.Answer:
+    try:
+        secret = watch.webhook_secret
+    except SealBroken as fault:
+        return webhooks.Answer(None, str(fault))
+    sent_at = int(time.time())
+    return webhooks.post(
+        watch.webhook_url, secret=secret, message_id=message_id, sent_at=sent_at, content=content
     )
 
 

@@ -122,13 +122,27 @@ def _from_data_dir(read: Callable[[], Kept], otherwise: Kept) -> Kept:
         return otherwise
 
 
-SECRET_KEY = env.secret("SECRET_KEY", meaning="Signs sessions; required outside development")
+SECRET_KEY = env.secret(
+    "SECRET_KEY", meaning="Signs sessions, seals the secrets of webhooks; required outside development"
+)
 if DEVELOPMENT and not SECRET_KEY:
     SECRET_KEY = _from_data_dir(lambda: _kept_secret("secret_key"), "")
+SECRET_KEY_FALLBACKS = [
+    key.strip()
+    for key in env.secret(
+        "SECRET_KEY_FALLBACKS",
+        meaning="Older ones, separated by commas: what they signed and sealed is still read",
+    ).split(",")
+    if key.strip()
+]
 DEVELOPMENT_ADMIN_PASSWORD = (
     _from_data_dir(lambda: _kept_secret("admin_password", 12), "") if DEVELOPMENT else ""
 )
 env.require(len(SECRET_KEY) >= 50, "SECRET_KEY must be set to at least 50 random characters.")
+env.require(
+    all(len(key) >= 50 for key in SECRET_KEY_FALLBACKS),
+    "SECRET_KEY_FALLBACKS must be keys of at least 50 characters each.",
+)
 DEBUG = False  # tracebacks belong in the log, in development as well
 
 env.group("PostgreSQL and Redis")  # the given ones, or those that `manage.py up` runs
@@ -820,7 +834,8 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
 
 logs.keep_secret(
     [
-        *(SECRET_KEY, DEVELOPMENT_ADMIN_PASSWORD, METRICS_TOKEN, KEYCLOAK_CLIENT_SECRET),
+        *(SECRET_KEY, *SECRET_KEY_FALLBACKS, DEVELOPMENT_ADMIN_PASSWORD),
+        *(METRICS_TOKEN, KEYCLOAK_CLIENT_SECRET),
         *(DATABASES["default"]["PASSWORD"], _redis_password, urlsplit(CELERY_BROKER_URL).password or ""),
         *(_s3_secret, _aws_secret),
     ]

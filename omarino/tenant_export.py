@@ -18,6 +18,7 @@ from django.db import connection, transaction
 
 from omarino import tenant_data
 from omarino.errors import HubError
+from omarino.sealing import sealed_fields
 from omarino.tenant_data import TenantTable
 
 CHUNK_BYTES = 1_048_576
@@ -102,9 +103,7 @@ def export_tenant(*, tenant_id: str, output: Path, made_at: datetime) -> dict[st
         manifest = {
             "tenant_id": tenant_id,
             "made_at": made_at.isoformat(),
-            "left_out": {
-                "columns": [f"{table}.{name}" for table, names in SECRETS.items() for name in names]
-            },
+            "left_out": {"columns": sorted(f"{table}.{name}" for table, name in _left_out())},
             "gone_meanwhile": missing,
             "files": list(package.listed),
         }
@@ -148,9 +147,15 @@ def _columns(table: TenantTable) -> str:
         cursor.execute(
             "SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) FROM pg_attribute "
             "WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped AND attname <> ALL (%s)",
-            [table.name, list(SECRETS.get(table.plain_name, ()))],
+            [table.name, [name for of, name in _left_out() if of == table.plain_name]],
         )
         return str(cursor.fetchone()[0])
+
+
+def _left_out() -> set[tuple[str, str]]:
+    """Table and column of what proves who somebody is."""
+    sealed = {(model._meta.db_table, field.column) for model, field in sealed_fields()}
+    return sealed | {(table, name) for table, names in SECRETS.items() for name in names}
 
 
 def _add_files(package: Package, tenant_id: str) -> list[str]:

@@ -22,6 +22,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test import Client
 
+from anomalies.watch_actions import set_up_watch
 from features.models import Asset, FeatureExport, Reading
 from omarino import audit, tenant_data
 from omarino.audit_chain import verify
@@ -57,6 +58,7 @@ def fill(owner: Principal) -> None:
     make_asset(owner, asset_id="roof", name="Dach über\tZeile\n'--")
     make_forecast_row(owner)
     make_detection_row(owner)
+    set_up_watch(tenant_id=owner.tenant_id, asset_id="roof", created_by=owner.subject, sensitivity=3.0)
     version = make_version(owner, artifact=lightgbm_text(), stage=Stage.PRODUCTION)
     Approval.objects.create(version=version, by=owner.subject, by_name=owner.username)
     person = User.objects.create_user(
@@ -140,6 +142,8 @@ def test_an_export_holds_every_row_and_file_with_its_digest(
     assert {row["name"] for row in rows["features_asset"]} == {"", "Dach über\tZeile\n'--"}
     assert len(rows["registry_approval"]) == len(rows["omarino_user_groups"]) == 1
     assert "password" not in rows["omarino_user"][0]
+    assert "webhook_secret" not in rows["anomalies_watch"][0]
+    assert {"omarino_user.password", "anomalies_watch.webhook_secret"} <= set(manifest["left_out"]["columns"])
     assert content[f"files/exports/{vera.tenant_id}/x/export.parquet"] == b"PAR1"
     assert content[f"files/default/mlflow/{vera.tenant_id}/runs/1/plot.png"] == b"PNG"
     version = ModelVersion.objects.get(tenant_id=vera.tenant_id)
