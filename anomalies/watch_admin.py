@@ -96,7 +96,7 @@ class WatchAdmin(PageAdmin[Watch]):
                 form.add_error(None, str(refusal))
             else:
                 if watch.webhook_url:
-                    request.session[SECRET] = {"watch": str(watch.pk)}
+                    request.session[SECRET] = str(watch.pk)
                 self.log_addition(request, watch, "Set up from the pages.")
                 messages.success(request, "It is watched from now on.")
                 return redirect("admin:anomalies_watch_change", watch.pk)
@@ -105,8 +105,7 @@ class WatchAdmin(PageAdmin[Watch]):
 
     def context_of(self, request: HttpRequest, row: Watch) -> dict[str, Any]:
         asset = Asset.objects.for_tenant(row.tenant_id).filter(asset_id=row.asset_id).first()
-        new = request.session.get(SECRET)
-        is_new = bool(new) and new["watch"] == str(row.pk)
+        is_new = request.session.get(SECRET) == str(row.pk)
         if is_new:
             del request.session[SECRET]
         return {
@@ -127,7 +126,8 @@ class WatchAdmin(PageAdmin[Watch]):
         """What a button asks for, by the same verbs as the API."""
         from anomalies.watch_actions import change_watch, remove_watch, try_webhook
 
-        asked, of_row = request.POST.get("do", ""), {"tenant_id": row.tenant_id, "watch_id": row.pk}
+        asked = request.POST.get("do", "")
+        of_row: dict[str, Any] = {"tenant_id": row.tenant_id, "watch_id": row.pk}
         try:
             if asked == "pause":
                 change_watch(**of_row, is_active=False)

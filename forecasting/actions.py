@@ -8,8 +8,10 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import structlog
+from django.db import transaction
 
 from features.models import Asset
+from forecasting import sent_histories
 from forecasting.errors import NoProductionVersion, UnknownForecaster
 from forecasting.forecasters import FORECASTERS, forecaster_named
 from forecasting.forecasters.base import Forecaster, Outcome, Series
@@ -72,7 +74,10 @@ def make_forecast(
         warnings=list(dict.fromkeys(warnings)),
         **_columns_of(outcome),
     )
-    forecast.save(force_insert=True)
+    with transaction.atomic():
+        forecast.save(force_insert=True)
+        if not is_stored:
+            sent_histories.keep(forecast, problem)
     metrics.PREDICTIONS.labels("forecast", algorithm).inc()
     log.info(
         "forecast_generated",

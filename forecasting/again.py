@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from features.models import Asset
+from forecasting import sent_histories
 from forecasting.actions import BUILT_IN_VERSION
 from forecasting.errors import (
     FeatureLengthMismatch,
-    HistoryNotKept,
     InputsChanged,
     MadeByAnotherVersion,
     NoReadings,
@@ -17,7 +17,7 @@ from forecasting.errors import (
 )
 from forecasting.forecasters import FORECASTERS
 from forecasting.forecasters.base import Attribution, Problem
-from forecasting.inputs import Asked, digest_of, problem_of, stored_points
+from forecasting.inputs import Asked, digest_of, problem_around, problem_of, stored_points
 from forecasting.models import Forecast, HistorySource
 from forecasting.recursive import Floats
 from forecasting.registered import forecaster_of
@@ -30,7 +30,7 @@ def attribution_again(forecast: Forecast) -> Attribution:
     """What adds up to each median of a forecast by a built-in forecaster.
 
     Raises:
-        HistoryNotKept: its history came with the request.
+        HistoryNotKept: its history came with the request, and is no longer kept.
         InputsChanged: what is stored is no longer what it was made from.
         MadeByAnotherVersion: the same rows give another forecast today.
     """
@@ -53,8 +53,7 @@ def rows_again(forecast: Forecast, version: ModelVersion) -> Floats:
 
 def _problem_again(forecast: Forecast, identity: str) -> Problem:
     """The problem as it was known when the forecast was made, else as it is known now; its digest decides."""
-    if forecast.history_source != HistorySource.STORED:
-        raise HistoryNotKept(forecast_id=forecast.pk)
+    told = sent_histories.kept(forecast) if forecast.history_source == HistorySource.BODY else None
     asset = Asset.objects.for_tenant(forecast.tenant_id).filter(asset_id=forecast.asset_id).first()
     for as_known_at in (forecast.made_at, None):
         asked = Asked(
@@ -67,7 +66,10 @@ def _problem_again(forecast: Forecast, identity: str) -> Problem:
             as_known_at,
         )
         try:
-            problem, _ = problem_of(asked, stored_points(asked), asset)
+            if told is None:
+                problem, _ = problem_of(asked, stored_points(asked), asset)
+            else:
+                problem, _ = problem_around(asked, *told)
         except (NoReadings, SeriesTooShort, ReadingsTooFarApart, FeatureLengthMismatch):
             continue  # too little is left of it
         if digest_of(identity, problem) == forecast.inputs_digest:

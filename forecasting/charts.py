@@ -11,6 +11,8 @@ from features import history
 from features.history import Times, Values
 from features.models import Asset
 from features.overview import interval_of, line
+from forecasting import sent_histories
+from forecasting.errors import HistoryNotKept
 from forecasting.models import Forecast, HistorySource
 
 PAST = timedelta(days=7)
@@ -19,8 +21,8 @@ PAST = timedelta(days=7)
 def fan_chart(forecast: Forecast, asset: Asset | None) -> dict[str, Any]:
     """What fan-chart.js draws: the median and its band, the week before, and what came of it.
 
-    Readings are there when the forecast was made from stored ones: a history that was sent with the
-    request was not kept, and the stored readings of that name may be of something else.
+    Of a history that was sent with the request its own end is drawn, while it is kept: the stored readings of
+    that name may be of something else.
     """
     steps = list(forecast.steps())
     chart: dict[str, Any] = {
@@ -34,7 +36,9 @@ def fan_chart(forecast: Forecast, asset: Asset | None) -> dict[str, Any]:
             "p90": forecast.p90,
         },
     }
-    if asset is None or forecast.history_source != HistorySource.STORED:
+    if forecast.history_source == HistorySource.BODY:
+        return chart | _sent(forecast)
+    if asset is None:
         return chart
     start = forecast.first_target_at
     times, values = history.window(
@@ -51,6 +55,20 @@ def fan_chart(forecast: Forecast, asset: Asset | None) -> dict[str, Any]:
     if came_later.any():
         chart["outcome"] = line(times[came_later], values[came_later], interval)
     return chart
+
+
+def _sent(forecast: Forecast) -> dict[str, Any]:
+    try:
+        series, _ = sent_histories.kept(forecast)
+    except HistoryNotKept:
+        return {}
+    interval = timedelta(minutes=forecast.interval_minutes)
+    last = series.values[-(PAST // interval) :]
+    step = interval // timedelta(microseconds=1)
+    end = forecast.first_target_at.timestamp() * 1_000_000
+    times = int(end) + step * np.arange(-last.size, 0)
+    known = np.isfinite(last)
+    return {"readings": line(times[known], last[known], interval)}
 
 
 def _in_steps(times: Times, values: Values, forecast: Forecast, asset: Asset) -> tuple[Times, Values]:

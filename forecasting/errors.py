@@ -73,8 +73,8 @@ class HistoryNotKept(HubError):
     code = "history_not_kept"
     title = "Conflict"
     detail = (
-        "The history of the forecast {forecast_id} came with its request and was not kept, so it cannot be made "
-        "again. Store the readings (POST /ai/features/readings) and forecast from them."
+        "The history of the forecast {forecast_id} came with its request {reason}, so it cannot be made again. "
+        "Store the readings (POST /ai/features/readings) and forecast from them."
     )
 
 

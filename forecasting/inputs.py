@@ -13,7 +13,7 @@ from features import history
 from features.models import Asset
 from forecasting.covariates import known_beside
 from forecasting.errors import NoReadings
-from forecasting.forecasters.base import Calendar, Problem
+from forecasting.forecasters.base import Calendar, Problem, Series
 from forecasting.horizon import regular_series
 from omarino.series import Points
 
@@ -57,6 +57,12 @@ def problem_of(asked: Asked, points: Points, asset: Asset | None) -> tuple[Probl
     series, warnings = regular_series(
         points.times_us, points.values, asked.interval_minutes, adds_up=asset is not None and asset.adds_up
     )
+    problem, notes = problem_around(asked, series, calendar_of(asset))
+    return problem, [*warnings, *notes]
+
+
+def problem_around(asked: Asked, series: Series, calendar: Calendar) -> tuple[Problem, list[str]]:
+    """A series with what is known beside it."""
     steps = -(-asked.horizon_hours * 60 // asked.interval_minutes)
     covariates, notes = known_beside(
         tenant_id=asked.tenant_id,
@@ -67,11 +73,10 @@ def problem_of(asked: Asked, points: Points, asset: Asset | None) -> tuple[Probl
         given=asked.given,
         as_known_at=asked.as_known_at,
     )
-    problem = Problem(series=series, steps=steps, calendar=_calendar(asset), covariates=covariates)
-    return problem, [*warnings, *notes]
+    return Problem(series=series, steps=steps, calendar=calendar, covariates=covariates), notes
 
 
-def _calendar(asset: Asset | None) -> Calendar:
+def calendar_of(asset: Asset | None) -> Calendar:
     if asset is None:
         return Calendar()
     return Calendar(asset.timezone, asset.country or None, asset.subdivision or None)

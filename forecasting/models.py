@@ -112,6 +112,36 @@ class Forecast(TenantOwned):
             yield Step(self.first_target_at + index * interval, p10, p50, p90, confidence)
 
 
+class SentHistoryQuerySet(TenantQuerySet["SentHistory"]):
+    def older_than(self, moment: datetime) -> Self:
+        return self.filter(kept_since__lt=moment)
+
+
+class SentHistory(TenantOwned):
+    """The series that came with a request, as its forecaster saw it: kept for a while, to explain the forecast."""
+
+    forecast = models.OneToOneField(
+        Forecast, on_delete=models.CASCADE, primary_key=True, related_name="sent_history"
+    )
+    kept_since = models.DateTimeField()
+    start_at = models.DateTimeField()  # of the first value; the others follow at the forecast's interval
+    count = models.PositiveIntegerField()
+    values = models.BinaryField()  # as `forecasting.packing` packs them
+    timezone = models.CharField(max_length=64)  # the calendar of the asset, as it was then
+    country = models.CharField(max_length=2, blank=True)
+    subdivision = models.CharField(max_length=32, blank=True)
+
+    objects = SentHistoryQuerySet.as_manager()
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["kept_since"], name="forecasting_sent_since")
+        ]  # what is to be dropped
+
+    def __str__(self) -> str:
+        return f"{self.count} values sent for {self.forecast_id}"
+
+
 class ForecastScoreQuerySet(TenantQuerySet["ForecastScore"]):
     """Of one tenant, like every other."""
 

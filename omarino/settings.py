@@ -412,6 +412,14 @@ DEFAULT_FORECAST_INTERVAL = env.integer(
     maximum=1440,
     meaning="`interval_minutes` when not asked for",
 )
+FORECAST_HISTORY_KEPT_DAYS = env.integer(
+    "FORECAST_HISTORY_KEPT_DAYS",
+    default=30,
+    minimum=0,
+    maximum=3_650,
+    meaning="How long a history sent with a forecast's request is kept, so that the forecast can be explained: about "
+    "6 bytes a value; 0 keeps none",
+)
 FORECAST_RESCORED_DAYS = env.integer(
     "FORECAST_RESCORED_DAYS",
     default=7,
@@ -809,6 +817,11 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "store-features": {"task": "features.store_features", "schedule": 3600.0, "options": {"expires": 3600.0}},
     "score-forecasts": {
         "task": "forecasting.score_forecasts",
+        "schedule": 3600.0,
+        "options": {"expires": 3600.0},
+    },
+    "drop-sent-histories": {
+        "task": "forecasting.drop_sent_histories",
         "schedule": 3600.0,
         "options": {"expires": 3600.0},
     },

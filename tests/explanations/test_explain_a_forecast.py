@@ -8,9 +8,12 @@ from uuid import uuid4
 
 import numpy as np
 import pytest
+from django.utils import timezone
 
 from features.models import Asset, Reading
-from forecasting.models import Forecast
+from forecasting import sent_histories
+from forecasting.models import Forecast, SentHistory
+from forecasting.packing import packed
 from omarino.authentication import Principal
 from registry.models import ModelVersion
 from tests.conftest import ClientOf
@@ -194,15 +197,92 @@ def test_all_steps_together_say_what_the_forecast_looks_at(alice: Principal, cli
     assert "generated_at" in answer
 
 
+@pytest.mark.parametrize("model_name", BUILT_IN)
+def test_a_history_that_was_sent_is_kept_and_the_forecast_explained(
+    alice: Principal, client_of: ClientOf, model_name: str
+) -> None:
+    make_asset(alice, timezone="Europe/Berlin", country="DE")
+    client = client_of(alice)
+    made = forecast(client, model_name=model_name, historical_data=sent())
+    Asset.objects.update(timezone="Asia/Tokyo", country="")  # it was in Berlin when the forecast was made
+
+    answer = why(client, made, step=18).json()
+
+    assert_adds_up(answer)
+    point = made["forecasts"][18]["point_forecast"]
+    assert answer["metadata"]["prediction_value"] == pytest.approx(point, rel=1e-9)
+
+
+def test_what_is_kept_is_what_the_forecaster_saw_and_little(alice: Principal, client_of: ClientOf) -> None:
+    made = forecast(client_of(alice), model_name="seasonal_naive_v1", historical_data=sent())
+
+    row = SentHistory.objects.get(forecast_id=made["forecast_id"])
+
+    series, _ = sent_histories.kept(row.forecast)
+    assert (row.start_at, row.count) == (START, 60 * 24)
+    assert np.isnan(series.values[200:206]).all()
+    assert series.values[-3] == pytest.approx((31.5 + load()[-3]) / 2, abs=0.001)
+    assert len(row.values) < 7 * row.count
+
+
+def test_a_stored_history_is_not_kept_twice(alice: Principal, client_of: ClientOf) -> None:
+    make_readings(alice, load(), start=START)
+
+    forecast(client_of(alice), model_name="seasonal_naive_v1")
+
+    assert not SentHistory.objects.exists()
+
+
+def test_a_kept_history_changed_by_hand_is_not_explained_from(alice: Principal, client_of: ClientOf) -> None:
+    made = forecast(client_of(alice), model_name="seasonal_naive_v1", historical_data=sent())
+    SentHistory.objects.update(values=packed(load() + 1))
+
+    assert why(client_of(alice), made).json()["code"] == "inputs_changed"
+
+
+def test_only_what_is_old_is_dropped_and_the_forecast_stays(alice: Principal, client_of: ClientOf) -> None:
+    client = client_of(alice)
+    made = [forecast(client, model_name="seasonal_naive_v1", historical_data=sent()) for _ in range(2)]
+    old = SentHistory.objects.filter(forecast_id=made[0]["forecast_id"])
+    old.update(kept_since=timezone.now() - timedelta(days=31))
+
+    assert sent_histories.drop_old(now=timezone.now()) == 1
+
+    assert [str(row.pk) for row in SentHistory.objects.all()] == [made[1]["forecast_id"]]
+    assert Forecast.objects.count() == 2
+
+
 # What is refused
 
 
-def test_a_history_that_was_sent_cannot_be_explained_later(alice: Principal, client_of: ClientOf) -> None:
-    row = make_forecast_row(alice, history_source="body")
+def sent(days: int = 60) -> list[dict[str, Any]]:
+    """A history for the body of a request, with a gap and a repeated time."""
+    points = [
+        {"timestamp": (START + timedelta(hours=hour)).isoformat(), "value": round(value, 3)}
+        for hour, value in enumerate(load(days).tolist())
+        if not 200 <= hour < 206
+    ]
+    return [*points, {**points[-3], "value": 31.5}]
 
-    problem = client_of(alice).post(URL, {"tenant_id": "alpha", "prediction_id": str(row.pk)}).json()
+
+@pytest.mark.parametrize("setting", ["kept", "turned off", "made before"])
+def test_a_history_that_is_not_kept_says_why(
+    alice: Principal, client_of: ClientOf, settings: Any, setting: str
+) -> None:
+    settings.FORECAST_HISTORY_KEPT_DAYS = 0 if setting == "turned off" else 30
+    made = forecast(client_of(alice), model_name="seasonal_naive_v1", historical_data=sent())
+    if setting == "kept":
+        Forecast.objects.update(made_at=timezone.now() - timedelta(days=31))
+        SentHistory.objects.update(kept_since=timezone.now() - timedelta(days=31))
+        assert sent_histories.drop_old(now=timezone.now()) == 1
+    else:
+        SentHistory.objects.all().delete()
+
+    problem = why(client_of(alice), made).json()
 
     assert (problem["status"], problem["code"]) == (409, "history_not_kept")
+    said = {"kept": "was kept for 30 days", "turned off": "keeps none", "made before": "none was kept then"}
+    assert said[setting] in problem["detail"]
     assert "Store the readings" in problem["detail"]
 
 
