@@ -60,8 +60,8 @@ class Up:
         for line in self.process.stdout:
             self.said += line
 
-    def wait_for(self, text: str) -> Up:
-        deadline = time.monotonic() + PATIENCE_S
+    def wait_for(self, text: str, patience_s: float = PATIENCE_S) -> Up:
+        deadline = time.monotonic() + patience_s
         while text not in self.said:
             assert self.process.poll() is None, f"`up` ended:\n{self.said}"
             assert time.monotonic() < deadline, f"`up` never said {text!r}:\n{self.said}"
