@@ -222,7 +222,7 @@ FEATURE_CACHE_TTL = env.integer(
 )
 CACHES = {
     "default": {
-        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "BACKEND": "omarino.valkey.Cache",
         "LOCATION": f"{_redis}/{REDIS_DB}",
         "TIMEOUT": FEATURE_CACHE_TTL,
         "KEY_PREFIX": "omarino",

@@ -10,6 +10,7 @@ import orjson
 import redis
 import structlog
 from django.core.cache import caches
+from django.core.cache.backends import redis as backend
 
 SHUT_S = 5.0
 log = structlog.get_logger(__name__)
@@ -24,6 +25,26 @@ class JSONSerializer:
 
     def loads(self, data: bytes) -> Any:
         return orjson.loads(data)
+
+
+class KeptClient(backend.RedisCacheClient):
+    """Makes the library's client once and not for every command, which costs more than the command does."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._clients: dict[int, Any] = {}
+
+    def get_client(self, key: str | None = None, *, write: bool = False) -> Any:
+        index = self._get_connection_pool_index(write)
+        if index not in self._clients:
+            self._clients[index] = super().get_client(key, write=write)
+        return self._clients[index]
+
+
+class Cache(backend.RedisCache):
+    def __init__(self, server: str, params: dict[str, Any]) -> None:
+        super().__init__(server, params)
+        self._class = KeptClient
 
 
 class Door:

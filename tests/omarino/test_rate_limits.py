@@ -53,6 +53,13 @@ def test_exactly_the_limit_passes(limit: int) -> None:
     assert passed(limit, limit + 20, window_s=DAY_S) == limit
 
 
+def test_a_server_that_does_not_know_the_script_is_told_it() -> None:
+    passed(5, 2, window_s=DAY_S)
+    valkey().script_flush()
+
+    assert passed(5, 5, window_s=DAY_S) == 3
+
+
 def test_what_is_left_is_counted_down() -> None:
     found = [spend([budget(3)], window_s=DAY_S) for _ in range(4)]
 
