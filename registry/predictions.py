@@ -19,7 +19,6 @@ from omarino.api import BrowsableRenderer, JSONRenderer, StrictJSONParser, read_
 from omarino.authentication import principal
 from omarino.permissions import MayPredict
 from registry import serving, tables
-from registry.actions import version_of
 from registry.models import ModelVersion, Reference
 from registry.prediction_serializers import (
     MAX_ROWS,
@@ -32,6 +31,7 @@ from registry.prediction_serializers import (
     as_columns,
     as_single,
 )
+from registry.resolving import answering
 from registry.traffic import Routed, route
 
 TAGS = ["models"]
@@ -161,7 +161,7 @@ class BatchPredictView(APIView):
 def _routed(request: Request, model_id: str, options: dict[str, Any]) -> Routed:
     """The version that was named; `production` goes through the model's split, when there is one."""
     who, reference = principal(request), Reference.parse(model_id)
-    version = version_of(tenant_id=who.tenant_id, reference=reference)
+    version = answering(tenant_id=who.tenant_id, reference=reference)
     if reference is None or reference.version != "production":
         return Routed(version)
     return route(version, key=options.get("routing_key") or who.subject)

@@ -144,6 +144,18 @@ def test_the_second_time_it_comes_from_the_cache_the_same(alice: Principal, clie
     assert list(first["features"]) == list(FEATURE_SETS["forecast_advanced"].names)
 
 
+def test_a_hit_costs_one_query(alice: Principal, client_of: ClientOf) -> None:
+    """The version of the asset's data, so that a reading just stored is in the next answer."""
+    make_readings(alice, np.arange(300.0))
+    client, asked = client_of(alice), body(feature_set="forecast_basic")
+    client.post(URL, asked)
+
+    with CaptureQueriesContext(connection) as queries:
+        assert client.post(URL, asked).json()["cache_hit"]
+
+    assert len(queries.captured_queries) == 1, queries.captured_queries
+
+
 def test_a_reading_just_stored_is_in_the_next_answer(alice: Principal, client_of: ClientOf) -> None:
     make_readings(alice, np.arange(300.0))
     get(client_of, alice, feature_set="forecast_basic")
