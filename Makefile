@@ -8,7 +8,7 @@ VENV ?= .venv
 PY = $(VENV)/bin/python
 UV = $(shell command -v uv 2>/dev/null)
 
-.PHONY: up test chaos browser check lock openapi configuration bench bench-forecast bench-stack bench-ingest bench-features bench-anomaly bench-serving bench-audit bench-observing bench-explain clean
+.PHONY: up test chaos soak browser check lock openapi configuration bench bench-forecast bench-stack bench-ingest bench-features bench-anomaly bench-serving bench-audit bench-observing bench-explain clean
 
 up: $(VENV)/.installed
 	@set -a; if [ -f .env ]; then . ./.env; fi; set +a; exec $(PY) manage.py up
@@ -21,6 +21,13 @@ test: $(VENV)/.installed-dev browser
 # Faults in the running product, with the leases of a deployment (`make test` has shorter ones); prints their table.
 chaos: $(VENV)/.installed-dev
 	@JOB_LEASE_SECONDS=60 $(PY) -m pytest tests/chaos --timeout=900
+
+# All routes at once: rate, latencies, errors, memory. Fails when one grew or was answered as nobody expects.
+MINUTES ?= 5
+CLIENTS ?= 8
+
+soak: $(VENV)/.installed-dev
+	@$(PY) -m benchmarks.soak --minutes $(MINUTES) --clients $(CLIENTS) --write docs/benchmarks/soak.md
 
 browser:
 	@tests/browser/install

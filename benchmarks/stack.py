@@ -112,8 +112,16 @@ class Stack:
         self.process = subprocess.Popen(
             [*self.manage, "up"], env=self.environment, stdout=subprocess.DEVNULL, start_new_session=True
         )
+        try:
+            return self._answering()
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def _answering(self) -> httpx.Client:
+        """A client, once the product answers."""
         client = httpx.Client(base_url=self.address, timeout=60)
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 240
         while True:
             try:
                 if client.get("/health").status_code == 200:

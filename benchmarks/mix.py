@@ -1,0 +1,472 @@
+"""What the clients of `soak.py` ask: every family of routes, by weight, and which answers each expects.
+
+A tenant's clients share its assets and its model in production; what one makes and deletes again is its own.
+"""
+
+from __future__ import annotations
+
+import base64
+import random
+import re
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import lightgbm
+import numpy as np
+
+ASSETS, DAYS = 6, 60
+NAMES = [f"f{index}" for index in range(8)]
+OK = frozenset({200})
+MAKES = frozenset({200, 201, 202, 204})
+JSON = {"Content-Type": "application/json"}
+ODD = -1  # the status of a request that nobody answered
+
+
+@dataclass(frozen=True)
+class Tenant:
+    name: str
+    token: str  # of all roles
+    reader: str  # of `ai_user` alone
+    artifact: bytes
+
+    @property
+    def assets(self) -> list[str]:
+        return [f"meter-{number}" for number in range(ASSETS)]
+
+    @property
+    def model(self) -> str:
+        return f"{self.name}:site-load"
+
+
+@dataclass
+class Counted:
+    """Of one family, by one client."""
+
+    milliseconds: list[float] = field(default_factory=list)
+    statuses: Counter[int] = field(default_factory=Counter)
+    unexpected: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass
+class Client:
+    """One caller with a connection of its own, who asks one thing after the other."""
+
+    tenant: Tenant
+    number: int
+    address: str
+    password: str  # of the pages
+    counted: dict[str, Counted] = field(default_factory=dict)
+    made: int = 0
+    exports: list[str] = field(default_factory=list)
+    forecasts: list[str] = field(default_factory=list)
+    detections: list[str] = field(default_factory=list)
+    pages: httpx.Client | None = None
+
+    def __post_init__(self) -> None:
+        self.random = random.Random(self.number)
+        self.now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+        headers = {"Authorization": f"Bearer {self.tenant.token}"}
+        self.http = httpx.Client(base_url=self.address, headers=headers, timeout=60)
+        self.bare = httpx.Client(base_url=self.address, timeout=60)
+
+    def run(self, over: threading.Event) -> None:
+        names, weights = list(FAMILIES), [weight for weight, _ in FAMILIES.values()]
+        while not over.is_set():
+            (name,) = self.random.choices(names, weights)
+            FAMILIES[name][1](self, name)
+        for client in (self.http, self.bare, self.pages):
+            if client is not None:
+                client.close()
+
+    def ask(
+        self,
+        family: str,
+        method: str,
+        path: str,
+        expected: frozenset[int] = OK,
+        by: httpx.Client | None = None,
+        **content: Any,
+    ) -> httpx.Response:
+        kept = self.counted.setdefault(family, Counted())
+        began = time.perf_counter()
+        try:
+            answer = (by or self.http).request(method, path, **content)
+        except httpx.TransportError as fault:
+            answer = httpx.Response(500, text=type(fault).__name__)
+            status = ODD
+        else:
+            status = answer.status_code
+        kept.milliseconds.append((time.perf_counter() - began) * 1000)
+        kept.statuses[status] += 1
+        if status not in expected:
+            kept.unexpected[f"{method} {path.partition('?')[0]}: {status} {answer.text[:300]}"] += 1
+        return answer
+
+    def post(
+        self, family: str, path: str, body: dict[str, Any], expected: frozenset[int] = OK
+    ) -> httpx.Response:
+        told = {"tenant_id": self.tenant.name, **body}
+        return self.ask(family, "POST", path, expected, json=told)
+
+    @property
+    def asset(self) -> str:
+        return self.random.choice(self.tenant.assets)
+
+    def row(self) -> dict[str, float]:
+        return {name: round(self.random.gauss(0, 1), 4) for name in NAMES}
+
+
+def trained() -> bytes:
+    rows = np.random.default_rng(3).normal(size=(5_000, len(NAMES)))
+    target = rows[:, 0] * 2 + np.sin(rows[:, 1]) + rows[:, 2] * rows[:, 3]
+    parameters = {"verbosity": -1, "num_threads": 1, "num_leaves": 15}
+    dataset = lightgbm.Dataset(rows, target, feature_name=NAMES)
+    return bytes(lightgbm.train(parameters, dataset, num_boost_round=50).model_to_string().encode())
+
+
+def history(seed: int, until: datetime, hours: int = DAYS * 24) -> list[dict[str, Any]]:
+    values = np.random.default_rng(seed).normal(0, 3, hours)
+    first = until - timedelta(hours=hours)
+    return [
+        {
+            "timestamp": (first + timedelta(hours=hour)).isoformat(),
+            "value": round(float(60 + 20 * np.sin(hour / 24 * 2 * np.pi) + values[hour]), 3),
+        }
+        for hour in range(hours)
+    ]
+
+
+def set_up(client: Client) -> None:
+    """A tenant's readings, weather, a device, a watch, and a model that shares its traffic with a challenger."""
+    name, family = client.tenant.name, "set up"
+    for number, asset in enumerate(client.tenant.assets):
+        body = {"asset_id": asset, "unit": "kW", "readings": history(number, client.now)}
+        client.post(family, "/ai/features/readings", body)
+    minutes = [client.now - timedelta(minutes=5 * step) for step in range(1, 500)]
+    told = [
+        {
+            "timestamp": at.isoformat(),
+            "values": {"cpu_usage": client.random.gauss(50, 5), "temperature": client.random.gauss(60, 2)},
+        }
+        for at in minutes
+    ]
+    client.post(family, "/ai/features/readings", {"asset_id": "device", "readings": told})
+    client.ask(family, "POST", "/ml/anomalies/train/device", MAKES, json={})
+    client.post(family, "/ai/anomaly/watches", {"asset_id": "meter-0", "every_minutes": 5}, MAKES)
+    for version in ("v1.0.0", "v1.1.0"):
+        _register(client, family, "site-load", version)
+    promoted = {"target_stage": "production", "reason": "the first"}
+    client.ask(family, "PUT", f"/ai/models/{name}:site-load:v1.0.0/promote", json=promoted)
+    shared = {"mode": "split", "challenger": "v1.1.0", "share": 0.2}
+    client.ask(family, "PUT", f"/ai/models/{name}:site-load/traffic", MAKES, json=shared)
+    wrong = [text for kept in client.counted.values() for text in kept.unexpected]
+    if wrong:
+        raise SystemExit("It could not be set up:\n" + "\n".join(wrong))
+    client.counted.clear()
+
+
+def _register(client: Client, family: str, model: str, version: str) -> None:
+    body = {
+        "model_name": model,
+        "version": version,
+        "model_type": "forecast",
+        "metadata": {"framework": "lightgbm", "feature_names": NAMES},
+        "metrics": {"mae": 1.5},
+        "model_file": base64.b64encode(client.tenant.artifact).decode(),
+    }
+    client.post(family, "/ai/models/register", body, frozenset({201}))
+
+
+# The families. Each asks once, or a few times what belongs together.
+
+
+def readings(client: Client, family: str) -> None:
+    """New minutes of a meter of this client's; corrections of hours that all read; the same again; a file."""
+    way = client.random.random()
+    if way < 0.6:
+        client.made += 15
+        first = client.now - timedelta(days=7) + timedelta(minutes=client.made)
+        new = [
+            {"timestamp": (first + timedelta(minutes=step)).isoformat(), "value": client.random.gauss(60, 3)}
+            for step in range(15)
+        ]
+        client.post(
+            family, "/ai/features/readings", {"asset_id": f"minutes-{client.number}", "readings": new}
+        )
+    elif way < 0.9:
+        seed = client.random.randrange(50)
+        corrected = history(seed, client.now, 24)
+        client.post(family, "/ai/features/readings", {"asset_id": client.asset, "readings": corrected})
+    else:
+        rows = "".join(f"{point['timestamp']},{point['value']}\n" for point in history(1, client.now, 48))
+        path = f"/ai/features/readings?asset_id=file-{client.number}"
+        client.ask(
+            family,
+            "POST",
+            path,
+            content=f"timestamp,value\n{rows}".encode(),
+            headers={"Content-Type": "text/csv"},
+        )
+
+
+def weather(client: Client, family: str) -> None:
+    at = client.now - timedelta(hours=client.random.randrange(200))
+    told = [{"timestamp": at.isoformat(), "temperature": round(client.random.gauss(10, 5), 1)}]
+    client.post(family, "/ai/features/weather", {"asset_id": client.asset, "readings": told})
+
+
+def features_get(client: Client, family: str) -> None:
+    body: dict[str, Any] = {
+        "asset_id": client.asset,
+        "feature_set": client.random.choice(["forecast_basic", "forecast_advanced", "anomaly_detection"]),
+    }
+    if client.random.random() < 0.7:  # as of an hour that others ask for too; else as of now
+        body["timestamp"] = (client.now - timedelta(hours=client.random.randrange(48))).isoformat()
+    client.post(family, "/ai/features/get", body)
+
+
+def features_batch(client: Client, family: str) -> None:
+    body = {"asset_ids": client.tenant.assets, "feature_set": "forecast_basic"}
+    client.post(family, "/ai/features/get-batch", body)
+
+
+def forecast_stored(client: Client, family: str) -> None:
+    body = {
+        "asset_id": client.asset,
+        "forecast_type": "load",
+        "horizon_hours": client.random.choice([24, 24, 24, 168]),
+        "model_name": client.random.choice(["auto", "auto", "seasonal_naive", "linear", "prophet_like"]),
+    }
+    _remember(client.forecasts, client.post(family, "/ai/forecast", body), "forecast_id")
+
+
+def forecast_body(client: Client, family: str) -> None:
+    points = history(client.random.randrange(50), client.now, 336)
+    body = {"asset_id": "elsewhere", "forecast_type": "price", "historical_data": points}
+    _remember(client.forecasts, client.post(family, "/ai/forecast", body), "forecast_id")
+
+
+def forecast_reads(client: Client, family: str) -> None:
+    paths = ["/ai/forecasts?limit=20", "/ai/forecasts/quality", "/ai/forecasts/drift"]
+    paths += [f"/ai/forecast/{pk}" for pk in client.forecasts[-1:]]
+    client.ask(family, "GET", client.random.choice(paths))
+
+
+def anomaly(client: Client, family: str) -> None:
+    body: dict[str, Any] = {
+        "asset_id": client.asset,
+        "method": client.random.choice(
+            ["z_score", "iqr", "isolation_forest", "local_outlier_factor", "prophet_decomposition"]
+        ),
+    }
+    if client.random.random() < 0.7:
+        points = history(client.random.randrange(50), client.now, 168)
+        points[100]["value"] *= 5
+        body["time_series"] = points
+    else:
+        body["lookback_hours"] = 168
+    answer = client.post(family, "/ai/anomaly", body)
+    _remember(client.detections, answer, "detection_id")
+    found = answer.json().get("anomalies", []) if answer.status_code == 200 else []
+    if found and client.random.random() < 0.3:
+        path = f"/ai/anomaly/{client.detections[-1]}/feedback"
+        client.post(family, path, {"timestamp": found[0]["timestamp"], "is_true": True}, MAKES)
+
+
+def anomaly_reads(client: Client, family: str) -> None:
+    paths = ["/ai/anomalies?limit=20", "/ai/anomaly/alerts"]
+    paths += [f"/ai/anomaly/{pk}" for pk in client.detections[-1:]]
+    client.ask(family, "GET", client.random.choice(paths))
+
+
+def watches(client: Client, family: str) -> None:
+    if client.random.random() < 0.7:
+        client.ask(family, "GET", "/ai/anomaly/watches")
+        return
+    body = {"asset_id": client.asset, "method": "z_score", "every_minutes": 5}
+    made = client.post(family, "/ai/anomaly/watches", body, MAKES)
+    if made.status_code == 201:
+        path = f"/ai/anomaly/watches/{made.json()['watch_id']}"
+        client.ask(family, "PATCH", path, json={"minimum_severity": "high"})
+        client.ask(family, "DELETE", path, MAKES)
+
+
+def devices(client: Client, family: str) -> None:
+    way = client.random.random()
+    if way < 0.08:
+        client.ask(family, "POST", "/ml/anomalies/train/device", MAKES, json={})
+    elif way < 0.7:
+        client.ask(family, "GET", "/ml/anomalies/detect/device?hours=24")
+    else:
+        client.ask(family, "GET", "/ml/anomalies/model-info/device")
+
+
+def predict(client: Client, family: str) -> None:
+    body: dict[str, Any] = {"input": client.row()}
+    if client.random.random() < 0.1:
+        body["options"] = {"includeFeatureImportance": True}
+    answer = client.post(family, f"/ai/models/{client.tenant.model}:production/predict", body)
+    told = answer.json().get("prediction_id") if answer.status_code == 200 else None
+    if told and client.random.random() < 0.1:
+        outcome = {"outcomes": [{"prediction_id": told, "actual": 1.0}]}
+        client.post(family, f"/ai/models/{client.tenant.model}/outcomes", outcome, MAKES)
+
+
+def batch_predict(client: Client, family: str) -> None:
+    body = {"inputs": [client.row() for _ in range(200)]}
+    client.post(family, f"/ai/models/{client.tenant.model}:production/batch-predict", body)
+
+
+def registry(client: Client, family: str) -> None:
+    """A version from its upload to its end."""
+    client.made += 1
+    model, version = f"churn-{client.number}", f"v1.0.{client.made}"
+    path = f"/ai/models/{client.tenant.name}:{model}:{version}"
+    _register(client, family, model, version)
+    told = {"target_stage": "production", "reason": "newer"}
+    client.ask(family, "PUT", f"{path}/promote", json=told)
+    client.post(family, f"{path}/predict", {"input": client.row()})
+    client.ask(family, "DELETE", f"{path}?force=true", MAKES)
+
+
+def registry_reads(client: Client, family: str) -> None:
+    model = client.tenant.model
+    paths = ["/ai/models/", f"/ai/models/{model}:v1.0.0", f"/ai/models/{model}/production"]
+    paths += [f"/ai/models/{model}/traffic", f"/ai/models/{model}:v1.0.0/artifact"]
+    client.ask(family, "GET", client.random.choice(paths))
+
+
+def explain(client: Client, family: str) -> None:
+    way = client.random.random()
+    if way < 0.15:
+        body: dict[str, Any] = {"model_name": "site-load", "dataset": [client.row() for _ in range(50)]}
+        answer = client.post(family, "/ai/explain/global", body, MAKES)
+    elif way < 0.3 and client.forecasts:
+        answer = client.post(family, "/ai/explain", {"prediction_id": client.forecasts[-1], "step": 3}, MAKES)
+    elif way < 0.45 and client.detections:
+        # nothing to explain where nothing was flagged
+        body = {"prediction_id": client.detections[-1]}
+        answer = client.post(family, "/ai/explain", body, MAKES | {404, 422})
+    else:
+        body = {"model_name": "site-load", "input_features": client.row()}
+        answer = client.post(family, "/ai/explain", body, MAKES)
+    if answer.status_code in MAKES and client.random.random() < 0.3:
+        client.ask(family, "GET", f"/ai/explain/{answer.json()['explanation_id']}")
+
+
+def exports(client: Client, family: str) -> None:
+    if not client.exports:
+        since = client.now - timedelta(days=client.random.choice([3, 14, 30]))
+        body = {
+            "feature_set": "forecast_basic",
+            "start_time": since.isoformat(),
+            "end_time": client.now.isoformat(),
+        }
+        made = client.post(family, "/ai/features/export", body, MAKES)
+        _remember(client.exports, made, "export_id")
+        return
+    path = f"/ai/features/exports/{client.exports[0]}"
+    told = client.ask(family, "GET", path).json()
+    if told.get("status") == "completed":
+        client.ask(family, "GET", f"{path}/download")
+    if told.get("status") not in ("pending", "processing"):
+        client.exports.pop(0)
+    client.ask(family, "GET", "/ai/features/exports?limit=5")
+
+
+def mlflow(client: Client, family: str) -> None:
+    api = "/ai/mlflow/api/2.0/mlflow"
+    made = client.ask(family, "POST", f"{api}/runs/create", json={"experiment_id": "0"})
+    if made.status_code != 200:
+        return
+    run = made.json()["run"]["info"]["run_id"]
+    told = {"run_id": run, "key": "mae", "value": 1.5, "timestamp": 1, "step": 0}
+    client.ask(family, "POST", f"{api}/runs/log-metric", json=told)
+    client.ask(family, "GET", f"{api}/runs/get?run_id={run}")
+
+
+def reads(client: Client, family: str) -> None:
+    paths = ["/ai/features/assets", f"/ai/features/assets/{client.asset}", "/ai/features/sets"]
+    client.ask(family, "GET", client.random.choice([*paths, "/ai/audit?limit=20"]))
+
+
+def admin_pages(client: Client, family: str) -> None:
+    """The lists, and the page of something that stands in one."""
+    if client.pages is None:
+        client.pages = httpx.Client(base_url=client.address, timeout=60, follow_redirects=True)
+        client.ask(family, "GET", "/admin/login/", by=client.pages)
+        form = {"username": "admin", "password": client.password, "next": "/admin/"}
+        form["csrfmiddlewaretoken"] = client.pages.cookies.get("csrftoken", "")
+        client.ask(family, "POST", "/admin/login/", by=client.pages, data=form)
+    lists = ["features/asset", "forecasting/forecast", "anomalies/detection", "registry/registeredmodel"]
+    path = f"/admin/{client.random.choice([*lists, 'omarino/auditrecord', 'anomalies/watch'])}/"
+    shown = client.ask(family, "GET", client.random.choice(["/admin/", path]), by=client.pages)
+    if rows := re.findall(rf'href="({path}[^"/]+/change/)', shown.text):
+        # somebody may have deleted it meanwhile: then one is led back to the list
+        client.ask(family, "GET", client.random.choice(rows), by=client.pages)
+
+
+def health(client: Client, family: str) -> None:
+    path = client.random.choice(["/health", "/api/health", "/health/detailed", "/openapi.json", "/docs"])
+    client.ask(family, "GET", path, by=client.bare)
+
+
+def metrics(client: Client, family: str) -> None:
+    client.ask(family, "GET", "/metrics", by=client.bare)
+
+
+def refusals(client: Client, family: str) -> None:
+    """What must be refused, and is neither an error of ours nor cheaper to get wrong."""
+    asked = {"asset_id": client.asset, "forecast_type": "load"}
+    way = client.random.randrange(5)
+    if way == 0:
+        client.ask(family, "GET", "/ai/forecasts", frozenset({401}), by=client.bare)
+    elif way == 1:
+        headers = {"Authorization": f"Bearer {client.tenant.reader}"}
+        client.ask(
+            family, "POST", "/ai/forecast", frozenset({403}), by=client.bare, json=asked, headers=headers
+        )
+    elif way == 2:
+        client.ask(family, "GET", f"/ai/forecast/{'0' * 8}-0000-4000-8000-{'0' * 12}", frozenset({404}))
+    elif way == 3:
+        client.post(family, "/ai/forecast", {**asked, "horizon_hours": 100_000}, frozenset({422}))
+    else:
+        client.ask(family, "POST", "/ai/forecast", frozenset({400}), content=b'{"asset_id": ', headers=JSON)
+
+
+def _remember(known: list[str], answer: httpx.Response, name: str) -> None:
+    if answer.status_code in MAKES:
+        known[:] = [*known[-20:], str(answer.json()[name])]
+
+
+FAMILIES: dict[str, tuple[float, Callable[[Client, str], None]]] = {
+    "readings": (18, readings),
+    "weather": (4, weather),
+    "features, one asset": (24, features_get),
+    "features, a batch": (5, features_batch),
+    "forecasts, stored readings": (6, forecast_stored),
+    "forecasts, readings in the body": (4, forecast_body),
+    "forecasts, read": (8, forecast_reads),
+    "anomalies": (6, anomaly),
+    "anomalies, read": (4, anomaly_reads),
+    "watches": (4, watches),
+    "devices": (4, devices),
+    "predictions": (22, predict),
+    "predictions, batches": (4, batch_predict),
+    "models, upload to deletion": (0.7, registry),
+    "models, read": (6, registry_reads),
+    "explanations": (4, explain),
+    "exports": (3, exports),
+    "MLflow's API": (2, mlflow),
+    "assets, sets, audit, read": (6, reads),
+    "pages": (4, admin_pages),
+    "health and documents": (4, health),
+    "metrics": (1, metrics),
+    "refusals": (5, refusals),
+}
