@@ -30,7 +30,8 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 import jwt  # noqa: E402
 import numpy as np  # noqa: E402
 
-from benchmarks.mix import FAMILIES, ODD, Client, Counted, Tenant, set_up, trained  # noqa: E402
+from benchmarks.clients import ODD, Client, Counted, Tenant, set_up, trained  # noqa: E402
+from benchmarks.mix import FAMILIES  # noqa: E402
 from benchmarks.resources import GROUPS, Meter, Sample, settled, slope  # noqa: E402
 from benchmarks.stack import Stack  # noqa: E402
 from omarino import embedded  # noqa: E402
@@ -94,7 +95,7 @@ def soak(folder: Path, minutes: float, count: int) -> tuple[str, list[str]]:
 
 def ask_for(seconds: float, clients: list[Client]) -> None:
     over = threading.Event()
-    threads = [threading.Thread(target=client.run, args=(over,)) for client in clients]
+    threads = [threading.Thread(target=client.run, args=(FAMILIES, over)) for client in clients]
     for thread in threads:
         thread.start()
     over.wait(seconds)
