@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 CLONE_NEWNET, CLONE_NEWUSER, CLONE_NEWIPC = 0x40000000, 0x10000000, 0x08000000
-PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 38, 22, 2
+PR_SET_NO_NEW_PRIVS = 38
 SECCOMP_ALLOW, SECCOMP_ERRNO = 0x7FFF0000, 0x00050000
+SECCOMP_SET_MODE_FILTER, SECCOMP_OF_ALL_THREADS = 1, 1
 CLONE_THREAD = 0x00010000
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
@@ -30,6 +31,7 @@ class Calls:
     ]  # sockets, other programs, signals, looking into processes, changing files, rings
     clone: int  # taken for threads only
     opening: dict[int, int]  # call that opens a file: position of its flags; taken for reading only
+    filtering: int  # the call that takes a filter for all threads
     absent: tuple[int, ...] = (435, 437)  # clone3 and openat2, whose flags a filter cannot see
 
 
@@ -37,26 +39,76 @@ CALLS = {
     "x86_64": Calls(
         0xC000003E,
         (
-            *(41, 42, 43, 44, 46, 49, 50, 53, 57, 58, 59, 62, 101, 200, 234, 310, 311, 322, 425, 426, 427),
+            *(
+                41,
+                42,
+                43,
+                44,
+                46,
+                49,
+                50,
+                53,
+                57,
+                58,
+                59,
+                62,
+                101,
+                200,
+                234,
+                304,
+                310,
+                311,
+                322,
+                425,
+                426,
+                427,
+                434,
+                438,
+            ),
             *(76, 82, 83, 84, 85, 86, 87, 88, 90, 92, 94, 133, 258, 259, 260, 263, 264, 265, 266, 268, 316),
         ),
         56,
         {2: 1, 257: 2},
+        317,
     ),
     "aarch64": Calls(
         0xC00000B7,
         (
-            *(117, 129, 130, 131, 198, 199, 200, 201, 202, 203, 206, 211, 221, 270, 271, 281, 425, 426, 427),
+            *(
+                117,
+                129,
+                130,
+                131,
+                198,
+                199,
+                200,
+                201,
+                202,
+                203,
+                206,
+                211,
+                221,
+                265,
+                270,
+                271,
+                281,
+                425,
+                426,
+                427,
+            ),
+            *(434, 438),
             *(33, 34, 35, 36, 37, 38, 45, 53, 54, 276),
         ),
         220,
         {56: 2},
+        277,
     ),
 }
 
 
-def limit_yourself(*, seconds: int, memory_mb: int) -> list[str]:
-    """Take from this process what a hostile file could use. Gives the names of the limits that hold."""
+def limit_yourself(*, seconds: int | None, memory_mb: int) -> list[str]:
+    """Take from this process what a hostile file could use. Gives the names of the limits that hold. Without
+    `seconds` its processor time is its own to limit."""
     with suppress(OSError):  # when a machine's memory ends, this process goes and not who waits for it
         Path("/proc/self/oom_score_adj").write_text("1000")
     for name, most in (
@@ -66,29 +118,46 @@ def limit_yourself(*, seconds: int, memory_mb: int) -> list[str]:
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_NOFILE, 64),
     ):
-        resource.setrlimit(name, (most, most))
+        if most is not None:
+            resource.setrlimit(name, (most, most))
     held = ["limits"]
     libc = ctypes.CDLL(None, use_errno=True)
     flags = CLONE_NEWNET | CLONE_NEWIPC
     if libc.unshare(flags) == 0 or libc.unshare(flags | CLONE_NEWUSER) == 0:
         held.append("namespace")
-    if _filter_calls(libc):
+    calls = CALLS.get(platform.machine())
+    if calls is not None and _take_filter(libc, calls, _filter_program(calls)):
         held.append("seccomp")
     return held
 
 
-def _filter_calls(libc: Any) -> bool:
-    """Refuse calls by a filter of the kernel, which needs no privilege. False where it cannot."""
+def close_files() -> bool:
+    """From now on no thread of this process opens a file, not even to read. False where that cannot be had.
+
+    For code that came with an artifact: what it answers leaves the process, and with it whatever it could read.
+    """
     calls = CALLS.get(platform.machine())
-    if calls is None:
-        return False
-    packed = b"".join(struct.pack("HBBI", *line) for line in _filter_program(calls))
+    return calls is not None and _take_filter(
+        ctypes.CDLL(None, use_errno=True), calls, _closing_program(calls)
+    )
+
+
+def _take_filter(libc: Any, calls: Calls, program: list[tuple[int, int, int, int]]) -> bool:
+    """Refuse calls by a filter of the kernel, which needs no privilege. False where it cannot."""
+    packed = b"".join(struct.pack("HBBI", *line) for line in program)
     buffer = ctypes.create_string_buffer(packed, len(packed))
     head = struct.pack("HxxxxxxQ", len(packed) // 8, ctypes.addressof(buffer))
     asked = ctypes.create_string_buffer(head, len(head))
     if libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
         return False
-    return bool(libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, asked, 0, 0) == 0)
+    return bool(libc.syscall(calls.filtering, SECCOMP_SET_MODE_FILTER, SECCOMP_OF_ALL_THREADS, asked) == 0)
+
+
+def _closing_program(calls: Calls) -> list[tuple[int, int, int, int]]:
+    program = [(0x20, 0, 0, 0)]
+    for call in calls.opening:
+        program += [(0x15, 0, 1, call), (0x06, 0, 0, SECCOMP_ERRNO | errno.EPERM)]
+    return [*program, (0x06, 0, 0, SECCOMP_ALLOW)]
 
 
 def _filter_program(calls: Calls) -> list[tuple[int, int, int, int]]:

@@ -28,7 +28,7 @@ from registry.errors import (
     VersionBusy,
     VersionExists,
 )
-from registry.formats.base import Portrait
+from registry.formats.base import Declared, Portrait
 from registry.models import (
     ALLOWED,
     DELETED,
@@ -38,6 +38,7 @@ from registry.models import (
     RegisteredModel,
     Stage,
     Transition,
+    declared_by,
 )
 from registry.quarantine import open_apart
 
@@ -99,7 +100,8 @@ def register_version(
     label = f"{tenant_id}:{model_name}:{version}"
     if ModelVersion.objects.for_tenant(tenant_id).named(model_name, version).exists():
         raise VersionExists(model_id=label)
-    portrait = _inspect(upload) if upload is not None else None
+    given = metadata.get("feature_names") or []
+    portrait = _inspect(upload, declared_by(metadata, given)) if upload is not None else None
     row = ModelVersion(
         tenant_id=tenant_id,
         version=version,
@@ -108,7 +110,7 @@ def register_version(
         algorithm=metadata.get("algorithm") or "",
         metadata=dict(metadata),
         metrics=dict(metrics),
-        feature_names=_feature_names(metadata.get("feature_names") or [], portrait),
+        feature_names=_feature_names(given, portrait),
         uploaded_by=by.username,
         **_columns_of(upload, portrait),
     )
@@ -144,7 +146,7 @@ def attach_artifact(*, tenant_id: str, reference: Reference | None, upload: Uplo
         raise ArtifactExists(model_id=str(row))
     if row.stage == Stage.PRODUCTION:
         raise ArtifactLate(model_id=str(row))
-    portrait = _inspect(upload)
+    portrait = _inspect(upload, row.declared)
     changes = {**_columns_of(upload, portrait), "feature_names": _feature_names(row.feature_names, portrait)}
     try:
         with transaction.atomic():
@@ -320,11 +322,12 @@ def model_row(tenant_id: str, name: str) -> RegisteredModel:
     return rows.select_for_update().get(name=name)
 
 
-def _inspect(upload: Upload) -> Portrait:
+def _inspect(upload: Upload, declared: Declared) -> Portrait:
     portrait, _ = open_apart(
         upload.path,
         seconds=settings.MODEL_INSPECTION_SECONDS,
         memory_mb=settings.MODEL_INSPECTION_MEMORY_MB,
+        declared=declared,
     )
     return portrait
 

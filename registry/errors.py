@@ -98,16 +98,6 @@ class RuntimeMissing(HubError):
     )
 
 
-class NotServed(HubError):
-    status = 409
-    code = "not_served"
-    title = "Not served"
-    detail = (
-        "{model_id} is a {format} model: it is kept, promoted and downloaded, but nothing here runs it. "
-        "Register it as ONNX to have it served (torch.onnx.export, or Keras's model.export(..., format='onnx'))."
-    )
-
-
 class InputRefused(HubError):
     status = 422
     code = "input_refused"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 import uuid
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self
@@ -15,7 +18,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from omarino.tenancy import TenantOwned, TenantQuerySet
-from registry.formats import FORMATS
+from registry.formats import FORMATS, Declared
 from registry.gates import Finding, Gates, flat
 
 NAME_PATTERN = r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}"
@@ -168,10 +171,19 @@ class ModelVersion(TenantOwned):
         return list(flat(self.metrics).items())
 
     @property
-    def is_kept_only(self) -> bool:
-        """Whether its format is recognised and nothing here runs it."""
+    def declared(self) -> Declared:
+        """What its metadata say of an artifact that does not say it itself."""
+        return declared_by(self.metadata, self.feature_names)
+
+    @property
+    def load_key(self) -> str:
+        """The same for versions that load as the same model: the same bytes, and where the bytes do not say all,
+        the same declaration."""
         known = FORMATS.get(self.format)
-        return known is not None and known.reader is None
+        if known is None or not known.is_declared:
+            return self.sha256
+        said = json.dumps(self.declared.as_dict(), sort_keys=True)
+        return f"{self.sha256}:{hashlib.sha256(said.encode()).hexdigest()}"
 
     @property
     def missing_extra(self) -> str:
@@ -308,6 +320,14 @@ class Reference:
         """
         found = REFERENCE.fullmatch(text)
         return cls(found[1], found[2], found[3] or "") if found else None
+
+
+def declared_by(metadata: Mapping[str, Any], feature_names: Sequence[str]) -> Declared:
+    return Declared(
+        architecture=metadata.get("architecture"),
+        class_labels=tuple(metadata.get("class_labels") or ()),
+        feature_count=len(feature_names) or None,
+    )
 
 
 def as_metadata(version: ModelVersion) -> dict[str, Any]:

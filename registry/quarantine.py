@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from omarino.errors import Outage
-from registry.formats.base import ArtifactRefused, PickleRefused, Portrait
+from registry.formats.base import NOTHING, ArtifactRefused, Declared, PickleRefused, Portrait
+from registry.formats.runner import ENVIRONMENT, ROOT
 
-ROOT = str(Path(__file__).resolve().parent.parent)
 RUN = "import sys; sys.path.insert(0, sys.argv.pop(1)); from registry.formats.opened_apart import main; main(*sys.argv[1:])"
 START_S = 30.0  # a new process that imports what models need, on a busy machine
 MAX_ANSWER_BYTES = 4_194_304
@@ -29,15 +29,17 @@ class InspectionBusy(Outage):
     detail = "Other artifacts are being opened at this moment. Nothing was changed; send it again shortly."
 
 
-def open_apart(path: Path, *, seconds: int, memory_mb: int) -> tuple[Portrait, list[str]]:
+def open_apart(
+    path: Path, *, seconds: int, memory_mb: int, declared: Declared = NOTHING
+) -> tuple[Portrait, list[str]]:
     """What the artifact at `path` is, and the limits that held. Raises ArtifactRefused with the
     reason, InspectionBusy when too many wait.
 
     A new interpreter (nothing of ours is in its memory) with an empty environment, limits of processor time,
     memory and files, no network and no other programs; the limits that this machine refuses are not in the list.
     """
-    command = [sys.executable, "-I", "-B", "-c", RUN, ROOT, str(seconds), str(memory_mb)]
-    environment = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "LC_ALL": "C.UTF-8"}
+    said = json.dumps(declared.as_dict())
+    command = [sys.executable, "-I", "-B", "-c", RUN, ROOT, str(seconds), str(memory_mb), said]
     if not AT_ONCE.acquire(timeout=WAIT_S):
         raise InspectionBusy()
     try:
@@ -48,7 +50,7 @@ def open_apart(path: Path, *, seconds: int, memory_mb: int) -> tuple[Portrait, l
                 check=False,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,  # libraries may say much, and this process would have to hold it
-                env=environment,
+                env=ENVIRONMENT,
                 cwd="/",
                 timeout=seconds + START_S,
             )

@@ -14,6 +14,8 @@ from rest_framework import serializers
 
 from omarino.api import TenantField
 from registry.errors import ArtifactTooLarge
+from registry.formats.safetensors_file import FUNCTIONS, OUTPUTS
+from registry.formats.safetensors_file import problems_of as problems_of_declaration
 from registry.gates import Finding
 from registry.models import ModelType, ModelVersion, Stage, Transition, validate_name, validate_version
 from registry.quantiles import problems_of
@@ -82,6 +84,23 @@ class MetricsField(serializers.Field[dict[str, Any], Any, Any, Any]):
             "feature_names": {"type": "array", "items": {"type": "string"}, "maxItems": MAX_FEATURES},
             "target_variable": {"type": "string", "maxLength": 256},
             "description": {"type": "string"},
+            "architecture": {
+                "type": "object",
+                "required": ["kind", "layers"],
+                "properties": {
+                    "kind": {"type": "string", "enum": ["mlp"]},
+                    "layers": {"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": 100},
+                    "activation": {"type": "string", "enum": list(FUNCTIONS), "default": "relu"},
+                    "output": {"type": "string", "enum": list(OUTPUTS), "default": "identity"},
+                },
+                "description": "Of weights in safetensors: what is done with them.",
+            },
+            "class_labels": {
+                "type": "array",
+                "items": {"oneOf": [{"type": "string"}, {"type": "integer"}]},
+                "minItems": 2,
+                "description": "Of a network whose outputs are probabilities: the class of each.",
+            },
             "residual_quantiles": {
                 "type": "object",
                 "additionalProperties": {"type": "number"},
@@ -117,6 +136,7 @@ class MetadataField(serializers.Field[dict[str, Any], Any, Any, Any]):
         if not isinstance(said.get("hyperparameters", {}), dict):
             wrong["hyperparameters"] = ["An object."]
         wrong.update(problems_of(said))
+        wrong.update(problems_of_declaration(said))
         names = said.get("feature_names", [])
         if not isinstance(names, list) or not all(
             isinstance(name, str) and 0 < len(name) <= 256 for name in names
@@ -186,8 +206,6 @@ def message_of(version: ModelVersion) -> str:
     """What its artifact allows, in a sentence."""
     if not version.format:
         return f"Registered without an artifact, so it cannot predict. Send one: PUT /ai/models/{version}/artifact."
-    if version.is_kept_only:
-        return f"Registered. A {version.format} artifact is kept, but nothing here runs it: register it as ONNX to have it served."
     if version.missing_extra:
         return f"Registered. The runtime of {version.format} is not installed here; the extra {version.missing_extra!r} serves it."
     return f"Registered; its {version.format} artifact was opened apart and can predict."

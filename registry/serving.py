@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 
 from omarino import metrics
 from registry import artifacts, quantiles
-from registry.errors import ArtifactMissing, InputRefused, ModelFailed, NotServed, RuntimeMissing
+from registry.errors import ArtifactMissing, InputRefused, ModelFailed, RuntimeMissing
+from registry.formats import Limits, load
 
 # What serves most models is imported when a process starts, not by its first request; extras are not.
 from registry.formats import lightgbm_text as lightgbm_text
-from registry.formats import load
 from registry.formats import skops_file as skops_file
 from registry.formats.base import ArtifactRefused, Contributions, Prediction, Predictor
 from registry.models import ModelVersion
@@ -55,39 +55,41 @@ class PredictorCache:
 
     def get(self, version: ModelVersion) -> Predictor:
         """The predictor of a version with an artifact; two threads that ask at once load it once."""
-        found = self._find(version.sha256)
+        key = version.load_key
+        found = self._find(key)
         if found is not None:
             metrics.MODEL_CACHE_HITS.inc()
             return found
         metrics.MODEL_CACHE_MISSES.inc()
         with self._lock:
-            loading = self._loading.setdefault(version.sha256, threading.Lock())
+            loading = self._loading.setdefault(key, threading.Lock())
         try:
             with loading:
-                return self._find(version.sha256) or self._load(version)
+                return self._find(key) or self._load(version)
         finally:
             with self._lock:
-                self._loading.pop(version.sha256, None)
+                self._loading.pop(key, None)
 
     def clear(self) -> None:
         with self._lock:
             self._kept.clear()
 
     def sizes(self) -> dict[str, int]:
-        """Bytes by digest, the least recently used first."""
+        """Bytes by key of loading, the least recently used first."""
         with self._lock:
             return {digest: loaded.bytes for digest, loaded in self._kept.items()}
 
     def _load(self, version: ModelVersion) -> Predictor:
-        predictor = load(version.format, artifacts.read(version))
+        limits = Limits(settings.MODEL_RUNNER_SECONDS, settings.MODEL_RUNNER_MEMORY_MB)
+        predictor = load(version.format, artifacts.read(version), version.declared, limits)
         size = max(int(version.portrait.get("memory_bytes") or 0), version.size_bytes or 0)
-        self._keep(version.sha256, Loaded(predictor, size, self._clock()))
+        self._keep(version.load_key, Loaded(predictor, size, self._clock()))
         return predictor
 
     def _find(self, digest: str) -> Predictor | None:
         with self._lock:
             loaded = self._kept.get(digest)
-            if loaded is None:
+            if loaded is None or loaded.predictor.is_over:
                 return None
             loaded.used_at = self._clock()
             self._kept.move_to_end(digest)
@@ -178,8 +180,6 @@ def _quantiles(
 def predictor_of(version: ModelVersion) -> Predictor:
     if not version.format:
         raise ArtifactMissing(model_id=str(version))
-    if version.is_kept_only:
-        raise NotServed(model_id=str(version), format=version.format)
     if version.missing_extra:
         raise RuntimeMissing(model_id=str(version), extra=version.missing_extra)
     return CACHE.get(version)
@@ -224,8 +224,6 @@ def columns_of(version: ModelVersion) -> list[str]:
     """The version's features in the order of its columns. Raises where there is no artifact to ask."""
     if not version.format:
         raise ArtifactMissing(model_id=str(version))
-    if version.is_kept_only:
-        raise NotServed(model_id=str(version), format=version.format)
     if version.missing_extra:
         raise RuntimeMissing(model_id=str(version), extra=version.missing_extra)
     if version.portrait.get("feature_count") is None:  # it came before its runtime was installed

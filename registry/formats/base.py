@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from omarino.errors import HubError
+from omarino.errors import HubError, Outage
 
 Rows = NDArray[np.float64]  # shape (n, features); NaN is a missing value
 Task = Literal["regression", "classification"]
@@ -37,6 +38,48 @@ class NotAdditive(HubError):
     detail = (
         "A {format} model gives no additive importance while predicting. Leave includeFeatureImportance out."
     )
+
+
+class NotConfined(HubError):
+    status = 409
+    code = "not_confined"
+    title = "Not confined"
+    detail = (
+        "A {format} model holds code, which runs only in a process that cannot reach files or the network, and this "
+        "machine lets no such process be made. Register it as ONNX, or run the service where seccomp is allowed."
+    )
+
+
+class ModelBusy(Outage):
+    code = "model_busy"
+    detail = "The process that runs this model answers others at this moment. Send it again shortly."
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """What is said of a file that does not say it itself, when it is registered."""
+
+    architecture: Mapping[str, Any] | None = None
+    class_labels: tuple[Any, ...] = ()
+    feature_count: int | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "class_labels": list(self.class_labels)}
+
+    @classmethod
+    def from_dict(cls, said: Mapping[str, Any]) -> Declared:
+        return cls(said["architecture"], tuple(said["class_labels"]), said["feature_count"])
+
+
+NOTHING = Declared()
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Of a process that runs a model apart: seconds of each answer, on the clock and of the processor, and memory."""
+
+    seconds: int = 30
+    memory_mb: int = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +126,10 @@ class Predictor(ABC):
     feature_count: int
     class_labels: tuple[Any, ...] = ()
     additive = False
+    is_over = False  # it cannot answer any more and must be loaded anew
 
     @abstractmethod
-    def __init__(self, content: bytes) -> None:
+    def __init__(self, content: bytes, declared: Declared = NOTHING) -> None:
         """Read the bytes. Raises ArtifactRefused for what is damaged, not fitted or not trusted."""
 
     @abstractmethod
@@ -100,6 +144,34 @@ class Predictor(ABC):
 def of_classes(probabilities: NDArray[np.float64], labels: tuple[Any, ...]) -> Prediction:
     """The most probable class of each row. `probabilities` has the shape (n, classes)."""
     return Prediction(np.array(labels)[probabilities.argmax(axis=1)], probabilities)
+
+
+def of_outputs(outputs: NDArray[np.float64], labels: tuple[Any, ...]) -> Prediction:
+    """What a network puts out, shape (n,) or (n, width), as numbers, or as probabilities where classes are declared.
+
+    >>> of_outputs(np.array([[0.25], [0.75]]), ("low", "high")).values.tolist()
+    ['low', 'high']
+    >>> of_outputs(np.array([[1.0, 2.0]]), ())
+    Traceback (most recent call last):
+    ValueError: the model answers 2 values a row; declare its metadata.class_labels if they are probabilities
+    """
+    table = outputs.reshape(len(outputs), -1) if outputs.ndim != 2 else outputs
+    if not labels:
+        if table.shape[1] != 1:
+            raise ValueError(
+                f"the model answers {table.shape[1]} values a row; declare its metadata.class_labels "
+                "if they are probabilities"
+            )
+        return Prediction(table[:, 0])
+    if table.shape[1] == 1 and len(labels) == 2:
+        table = np.column_stack([1 - table[:, 0], table[:, 0]])
+    if table.shape[1] != len(labels):
+        raise ValueError(
+            f"the model answers {table.shape[1]} values a row, and {len(labels)} classes are declared"
+        )
+    if not (np.allclose(table.sum(axis=1), 1, atol=1e-3) and (table >= -1e-6).all()):
+        raise ValueError("what the model answers are no probabilities of classes")
+    return of_classes(table, labels)
 
 
 def of_predicted_class(parts: NDArray[np.float64], best: NDArray[np.intp], features: int) -> Contributions:

@@ -9,35 +9,39 @@ import json
 import os
 import resource
 import sys
-from pathlib import Path
 from typing import Any, Never
 
-from omarino.confinement import limit_yourself
+from omarino.confinement import close_files, limit_yourself
 
 MANY_ROWS, MANY_NUMBERS = 16_384, 2_097_152  # so many rows, or numbers in them, are tried at once
 ROW_BYTES = 16_384  # of memory that predicting a row may take
+FAULTS = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError)
+SIZES = os.open("/proc/self/statm", os.O_RDONLY)  # later no file can be opened
 
 
-def portrait_of(content: bytes) -> dict[str, Any]:
+def portrait_of(content: bytes, declared: dict[str, Any] | None = None) -> dict[str, Any]:
     """Find the format, load the model, try it on rows that a model should survive. Raises ArtifactRefused."""
     import numpy as np
 
-    from registry.formats import FORMATS, load, sniff
-    from registry.formats.base import ArtifactRefused, Portrait
+    from registry.formats import FORMATS, open_here, sniff
+    from registry.formats.base import NOTHING, ArtifactRefused, Declared, Portrait
 
     name = sniff(content)
     if not FORMATS[name].is_served:
         return Portrait(format=name, extra=FORMATS[name].extra).as_dict()
     FORMATS[name].prepare()  # imported, so that what it grows below is the model alone
     before = _resident_bytes()
-    predictor = load(name, content)
+    if FORMATS[name].is_confined:
+        close_files()  # an exception of its code reaches whoever sent it, and should have read nothing
+        before = 0  # such a model costs a process wherever it is loaded
+    predictor = open_here(name, content, Declared.from_dict(declared) if declared else NOTHING)
     count = predictor.feature_count
     ordinary = np.vstack([np.zeros(count), np.ones(count), np.full(count, -1e6), np.full(count, 1e6)])
     try:
         tried = predictor.predict(ordinary)
         if predictor.additive:
             predictor.contributions(ordinary[:2])
-    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as fault:
+    except FAULTS as fault:
         raise ArtifactRefused(
             reason=f"it loads but cannot predict ({type(fault).__name__}: {str(fault)[:200]})."
         ) from fault
@@ -70,7 +74,7 @@ def _try_many(predictor: Any) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (most if limits[1] < 0 else min(most, limits[1]), limits[1]))
     try:
         predictor.predict(rows)
-    except (ValueError, MemoryError) as fault:
+    except (ValueError, RuntimeError, MemoryError) as fault:
         raise ArtifactRefused(
             reason=f"it cannot predict {len(rows):,} rows at once in {ROW_BYTES // 1024} KiB of memory for each."
         ) from fault
@@ -83,20 +87,20 @@ def _takes_missing(predictor: Any, count: int) -> bool:
 
     try:
         values = predictor.predict(np.full((1, count), np.nan)).values
-    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError):
+    except FAULTS:
         return False
     return bool(values.dtype.kind != "f" or np.isfinite(values).all())
 
 
 def _resident_bytes() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+    return int(os.pread(SIZES, 256, 0).split()[1]) * resource.getpagesize()
 
 
 def _address_space_bytes() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    return int(os.pread(SIZES, 256, 0).split()[0]) * resource.getpagesize()
 
 
-def main(seconds: str, memory_mb: str) -> None:
+def main(seconds: str, memory_mb: str, declared: str = "null") -> None:
     content = sys.stdin.buffer.read()
     answer_to = os.dup(1)
     os.dup2(2, 1)  # what a library prints is no answer
@@ -116,12 +120,8 @@ def main(seconds: str, memory_mb: str) -> None:
     from registry.formats.base import ArtifactRefused
 
     try:
-        give({"portrait": portrait_of(content)})
+        give({"portrait": portrait_of(content, json.loads(declared))})
     except ArtifactRefused as refusal:
         give({"code": refusal.code, "reason": refusal.facts["reason"]})
     except MemoryError:
         refuse("opening it needs too much memory.")
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

@@ -56,8 +56,8 @@ def sniff(content: bytes) -> str:
     if looks_like_pickle(content):
         raise PickleRefused(reason=CONVERSION)
     raise ArtifactRefused(
-        reason="its format is not known. LightGBM text, XGBoost JSON or UBJ, skops and ONNX are taken and served; "
-        "TorchScript, torch.export, safetensors and Keras are taken and kept."
+        reason="its format is not known. LightGBM text, XGBoost JSON or UBJ, skops, ONNX, safetensors, "
+        "torch.export, TorchScript and Keras are taken."
     )
 
 
@@ -82,7 +82,7 @@ def _sniff_zip(content: bytes) -> str:
 
 def _torch_archive(names: set[str]) -> str | None:
     """TorchScript carries its code, torch.export its graph; what torch.save writes carries a pickle alone. Both
-    hold pickles of their own beside that, which only PyTorch would read, and nothing here does."""
+    hold pickles of their own beside that, which PyTorch reads, and only where nothing can be reached."""
     inner = {name.partition("/")[2] for name in names}
     if "archive_format" in inner or "serialized_exported_program.json" in names:
         return "torch_export"

@@ -260,6 +260,27 @@ def onnx_unknown_operator(proof: Path) -> bytes:
     )
 
 
+def keras_with(name: str, change: Callable[[bytes], bytes], kind: str = "regression") -> Made:
+    """A file of Keras with one part changed."""
+
+    def make(proof: Path) -> bytes:
+        source, buffer = zipfile.ZipFile(io.BytesIO(models_made.keras_network(kind)[0])), io.BytesIO()
+        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as container:
+            for part in source.namelist():
+                content = source.read(part)
+                container.writestr(part, change(content) if part == name else content)
+        return buffer.getvalue()
+
+    return make
+
+
+def safetensors_lying(proof: Path) -> bytes:
+    """A tensor that claims to be far larger than the file."""
+    head = {"0.weight": {"dtype": "F32", "shape": [2**40, 2**20], "data_offsets": [0, 2**62]}}
+    said = json.dumps(head).encode()
+    return struct.pack("<Q", len(said)) + said + bytes(16)
+
+
 OTHERS: dict[str, Made] = {
     "empty": lambda _: b"",
     "text": lambda _: b"import os; os.system('true')",
@@ -283,5 +304,13 @@ OTHERS: dict[str, Made] = {
     "xgboost: a length of 2^60": lambda _: b"{L" + struct.pack(">q", 2**60) + b"learner",
     "onnx: weights elsewhere": onnx_elsewhere,
     "onnx: an unknown operator": onnx_unknown_operator,
+    "safetensors: claims that lie": safetensors_lying,
+    "safetensors: nobody says what they are": lambda _: models_made.safetensors_network(),
+    "keras: cut weights": keras_with("model.weights.h5", lambda content: content[:3000]),
+    "keras: a bomb for weights": keras_with("model.weights.h5", lambda _: bytes(2_000_000_000)),
+    "keras: a layer of a billion": keras_with(
+        "config.json", lambda content: content.replace(b'"units": 6', b'"units": 1000000000')
+    ),
+    "keras: no table for input": keras_with("config.json", lambda content: content, "cube"),
     "onnx: cut": lambda _: models_made.onnx_linear()[:-5],
 }

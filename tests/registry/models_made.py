@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from functools import lru_cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import lightgbm
 import numpy as np
 import onnx
+import safetensors.numpy
 import skops.io
 import xgboost
 from numpy.typing import NDArray
@@ -87,3 +94,41 @@ def onnx_linear() -> bytes:
 
 def onnx_model(graph: onnx.GraphProto) -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+
+
+def network_tensors() -> dict[str, NDArray[np.float32]]:
+    """Four features, a hidden layer of five, one output, named as torch.nn.Sequential names them."""
+    random = np.random.default_rng(7)
+    shapes = {"0.weight": (5, 4), "0.bias": (5,), "2.weight": (1, 5), "2.bias": (1,)}
+    return {name: random.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+
+
+def safetensors_network() -> bytes:
+    return bytes(safetensors.numpy.save(network_tensors()))
+
+
+KERAS = """
+import json, sys
+import keras, numpy as np
+keras.utils.set_random_seed(1)
+rows = np.array(json.loads(sys.argv[2]), dtype="float32")
+kind = sys.argv[3]
+last = keras.layers.Dense(3, activation="softmax") if kind == "classes" else keras.layers.Dense(1)
+shape = (3, 4) if kind == "cube" else (4,)
+hidden = [keras.layers.Dense(6, activation="relu"), keras.layers.BatchNormalization()]
+model = keras.Sequential([keras.Input(shape), *hidden, last])
+model.save(sys.argv[1])
+print(json.dumps([] if kind == "cube" else np.asarray(model(rows)).tolist()))
+"""
+
+
+@lru_cache
+def keras_network(kind: str = "regression") -> tuple[bytes, list[list[float]]]:
+    """A model saved by Keras, and what Keras itself says of the first three rows of `data`."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "model.keras"
+        command = [sys.executable, "-c", KERAS, str(path), json.dumps(data()[0][:3].tolist()), kind]
+        said = subprocess.run(
+            command, env={**os.environ, "KERAS_BACKEND": "numpy"}, capture_output=True, text=True, check=True
+        ).stdout
+        return path.read_bytes(), json.loads(said.splitlines()[-1])

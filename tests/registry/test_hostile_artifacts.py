@@ -47,6 +47,28 @@ print(json.dumps([held, tried]))
 """
 
 
+CLOSED = """
+import json, sys, threading
+sys.path.insert(0, {root!r})
+from pathlib import Path
+from omarino.confinement import close_files, limit_yourself
+def read():
+    try:
+        return Path({secret!r}).read_text()
+    except OSError as fault:
+        return type(fault).__name__
+closed, said = threading.Event(), []
+earlier = threading.Thread(target=lambda: (closed.wait(), said.append(read())))
+earlier.start()
+limit_yourself(seconds=None, memory_mb=1024)
+before = read()
+did = close_files()
+closed.set()
+earlier.join()
+print(json.dumps([did, before, read(), said[0]]))
+"""
+
+
 @pytest.mark.parametrize("made", PICKLES.values(), ids=PICKLES)
 def test_a_pickle_is_refused_with_the_way_to_convert_it(made: Made, tmp_path: Path) -> None:
     proof, artifact = tmp_path / "proof", tmp_path / "artifact"
@@ -107,6 +129,17 @@ def test_the_process_apart_can_do_no_harm(tmp_path: Path) -> None:
     assert {name: what for name, what in tried.items() if what == "worked"} == {}
     assert tried["memory"] == "MemoryError"
     assert (kept.exists(), written.exists()) == (True, False)
+
+
+def test_code_of_an_artifact_can_read_no_file(tmp_path: Path) -> None:
+    """What it answers leaves the process. A thread that was there before is held as well."""
+    secret = tmp_path / "secret"
+    secret.write_text("x")
+    script = CLOSED.format(root=ROOT, secret=str(secret))
+
+    ended = subprocess.run([sys.executable, "-I", "-c", script], capture_output=True, text=True, timeout=60)
+
+    assert json.loads(ended.stdout) == [True, "x", "PermissionError", "PermissionError"]
 
 
 def test_a_process_that_dies_is_a_refusal_not_a_crash(
