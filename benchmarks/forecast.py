@@ -168,12 +168,16 @@ def time_alone(samples: list[Sample], contenders: list[str]) -> list[dict]:
 
 
 def prepare_peers() -> None:
-    """Make `.venv-bench` from its hashed lock; the peers need other versions than the service has."""
-    if BENCH_PYTHON.exists():
+    """Make `.venv-bench` from its hashed lock, anew when the lock changed; the peers need other versions than the
+    service has."""
+    lock, folder = ROOT / "requirements" / "bench.txt", ROOT / ".venv-bench"
+    installed = folder / ".installed"
+    if installed.exists() and installed.read_bytes() == lock.read_bytes():
         return
-    lock = ["--require-hashes", "-r", str(ROOT / "requirements" / "bench.txt")]
-    subprocess.run([sys.executable, "-m", "venv", str(ROOT / ".venv-bench")], check=True)
-    subprocess.run([BENCH_PYTHON, "-m", "pip", "install", "--quiet", *lock], check=True)
+    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+    pip = [BENCH_PYTHON, "-m", "pip", "install", "--quiet", "--require-hashes", "-r", str(lock)]
+    subprocess.run(pip, check=True)
+    installed.write_bytes(lock.read_bytes())
 
 
 def main() -> None:
