@@ -87,7 +87,7 @@ def _check_claims(claims: dict[str, Any]) -> None:
     if not isinstance(claims["jti"], str) or not claims["jti"]:
         raise LogoutTokenRefused("The token's jti is no text.")
     named = [claims[name] for name in ("sub", "sid") if name in claims]
-    if not named or not all(isinstance(name, str) and name for name in named):
+    if not named or not all(isinstance(name, str) and name and name.isprintable() for name in named):
         raise LogoutTokenRefused("The token names neither sub nor sid.")
 
 
