@@ -14,6 +14,7 @@ from features.errors import TooManyReadings
 from features.models import WEATHER_COLUMNS, Asset, Kind, holiday_calendars, time_zones, validate_asset_id
 from features.online import Question
 from omarino.api import TenantField
+from omarino.kept_fields import KeptFields
 from omarino.series import EARLIEST, LATEST
 
 MAX_READINGS = 500_000
@@ -198,7 +199,7 @@ class FeatureQuestionSerializer(serializers.Serializer[Any]):
         )
 
 
-class GetFeaturesRequestSerializer(FeatureQuestionSerializer):
+class GetFeaturesRequestSerializer(KeptFields, FeatureQuestionSerializer):
     asset_id = serializers.CharField(max_length=128, validators=[validate_asset_id])
 
 

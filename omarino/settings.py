@@ -636,7 +636,7 @@ MIDDLEWARE = [
     "omarino.api.RequestIdMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "csp.middleware.CSPMiddleware",
+    "omarino.policy.PolicyMiddleware",
     *(["corsheaders.middleware.CorsMiddleware"] if CORS_ALLOWED_ORIGINS else []),
     "omarino.limits.RateLimitHeaders",
     "omarino.api.EdgeMiddleware",

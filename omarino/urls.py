@@ -21,7 +21,9 @@ redoc = csp_update({"style-src": [SELF, UNSAFE_INLINE], "worker-src": [SELF, "bl
     SpectacularRedocView.as_view(url_name="openapi")
 )
 
-urlpatterns = [
+urlpatterns = [  # they are tried in this order, so what is asked most stands first
+    path("ai/features/", include("features.urls")),
+    path("ai/models/", include("registry.urls")),
     path("health", HealthView.as_view(), name="health"),
     path("api/health", HealthView.as_view(), name="api-health"),
     path("health/detailed", DetailedHealthView.as_view(), name="health-detailed"),
@@ -41,8 +43,6 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("ai/audit", AuditListView.as_view(), name="audit"),
     path("ai/audit/<uuid:pk>", AuditRecordView.as_view(), name="audit-record"),
-    path("ai/features/", include("features.urls")),
-    path("ai/models/", include("registry.urls")),
     path("ai/mlflow/", include("registry.mlflow.urls")),
     path("ai/", include("forecasting.urls")),
     path("ai/", include("anomalies.urls")),

@@ -10,6 +10,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from omarino.api import TenantField
+from omarino.kept_fields import KeptFields
 from registry.serving import Answer
 
 MAX_ROWS = 100_000
@@ -55,7 +56,7 @@ class ColumnsField(serializers.Field[dict[str, list[Any]], Any, Any, Any]):
         return data
 
 
-class PredictRequestSerializer(serializers.Serializer[Any]):
+class PredictRequestSerializer(KeptFields, serializers.Serializer[Any]):
     tenant_id = TenantField(required=False)
     input = RowField()
     options = OptionsSerializer(required=False)

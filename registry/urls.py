@@ -16,6 +16,7 @@ from registry.views import (
 )
 
 urlpatterns = [
+    path("<str:model_id>/predict", PredictView.as_view(), name="predict"),  # first: it is asked most
     path("", VersionListView.as_view(), name="models"),
     path("register", RegisterView.as_view(), name="register-model"),
     path("<str:model_id>", VersionView.as_view(), name="model-version"),
@@ -26,6 +27,5 @@ urlpatterns = [
     path("<str:model_id>/production", ProductionView.as_view(), name="model-production"),
     path("<str:model_id>/traffic", TrafficView.as_view(), name="model-traffic"),
     path("<str:model_id>/outcomes", OutcomesView.as_view(), name="model-outcomes"),
-    path("<str:model_id>/predict", PredictView.as_view(), name="predict"),
     path("<str:model_id>/batch-predict", BatchPredictView.as_view(), name="batch-predict"),
 ]
