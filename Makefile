@@ -22,6 +22,18 @@ test: $(VENV)/.installed-dev browser
 chaos: $(VENV)/.installed-dev
 	@JOB_LEASE_SECONDS=60 $(PY) -m pytest tests/chaos --timeout=900
 
+# What asks most of the server, on the majors before the wheel's: migrations, the objects in SQL, row security, the
+# audit's triggers. On TimescaleDB they run in `make test`.
+POSTGRESQL ?= 15 16 17
+OF_THE_SERVER = $(addprefix tests/features/test_,parity.py stored_features.py check_features.py hypertables.py \
+	retention.py known_then.py ingest.py export_features_command.py) tests/tenancy/test_row_security.py tests/audit/test_chain.py
+
+test-postgresql: $(VENV)/.installed-dev
+	@for major in $(POSTGRESQL); do \
+		echo "== PostgreSQL $$major"; \
+		HUB_TEST_POSTGRESQL=$$major $(PY) -m pytest -n $(TEST_PROCESSES) --dist worksteal -k "not timescaledb" $(OF_THE_SERVER) || exit; \
+	done
+
 # All routes at once: rate, latencies, errors, memory. Fails when one grew or was answered as nobody expects.
 MINUTES ?= 5
 CLIENTS ?= 8

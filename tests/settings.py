@@ -22,10 +22,16 @@ Path(os.environ["STATIC_ROOT"]).mkdir(
 )  # WhiteNoise looks when wsgi.py is imported
 
 from omarino import embedded  # noqa: E402
+from tests import postgresql  # noqa: E402
 
 _services = embedded.running_services(Path(os.environ["DATA_DIR"]))
 if not os.environ.get("DATABASE_URL"):
-    _postgres = embedded.start_postgres(_folder, _services)
+    _older = os.environ.get("HUB_TEST_POSTGRESQL")
+    _postgres = (
+        postgresql.start(_older, _folder, _services)
+        if _older
+        else embedded.start_postgres(_folder, _services)
+    )
     atexit.register(embedded.stop, _postgres)
     # Only the superuser may make the test database; the tests themselves run in it.
     embedded.allow_making_databases(_services)
