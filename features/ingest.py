@@ -255,7 +255,8 @@ def _incoming(create: str, table: str, may_take_long: bool) -> Iterator[Any]:
             cursor.execute("SET LOCAL statement_timeout = 0; SET LOCAL work_mem = '64MB'")
         cursor.execute(create)
         cursor.execute(f"DELETE FROM {table}")  # noqa: S608
-        with cursor.copy(f"COPY {table} FROM STDIN BINARY") as copy:
+        # Django translates errors of queries, and not of this: an outage would be a fault of ours
+        with connection.wrap_database_errors, cursor.copy(f"COPY {table} FROM STDIN BINARY") as copy:
             copy.write(_HEADER)
 
             def write(*columns: NDArray[Any]) -> None:
