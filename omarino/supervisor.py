@@ -77,6 +77,7 @@ class Supervisor:
         self._servers: list[Member] = []
         self._clients: list[Member] = []
         self._sessions: list[Session] = []
+        self._is_recorded = True
         self._end_leftovers()
 
     def adopt_server(self, name: str, again: Start) -> embedded.Adopt:
@@ -133,6 +134,9 @@ class Supervisor:
                 member.wait_s = min(2 * member.wait_s, MOST_WAIT_S)
             elif now >= member.again_at:
                 self._start_again(member)
+        if not self._is_recorded:
+            with suppress(OSError):  # the disk is full; the next time
+                self._record_sessions()
         return found
 
     def _start_again(self, member: Member) -> None:
@@ -146,7 +150,7 @@ class Supervisor:
             return
         member.began, member.again_at = time.monotonic(), None
         self._sessions = [session for session in self._sessions if session.leader != gone]
-        with suppress(OSError):  # the next note has it as well
+        with suppress(OSError):
             self._note(member.process)
 
     def log_tail(self, name: str, lines: int = 15) -> str:
@@ -177,7 +181,12 @@ class Supervisor:
         except psutil.NoSuchProcess:
             return  # over already; `dead` will tell
         self._sessions.append(Session(process.pid, started_at, list(map(str, process.args))))  # type: ignore[arg-type]
+        self._record_sessions()
+
+    def _record_sessions(self) -> None:
+        self._is_recorded = False
         embedded.replace_private(self._record, json.dumps([asdict(session) for session in self._sessions]))
+        self._is_recorded = True
 
     @staticmethod
     def _take_lock(path: Path) -> IO[str]:

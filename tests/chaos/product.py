@@ -30,7 +30,6 @@ from tests.omarino.test_up import Up
 from tests.registry.conftest import KEY, SECRET, _free_ports, _wait_for
 
 LEASE_S = int(os.environ.get("JOB_LEASE_SECONDS", "6"))  # `make chaos` says what a deployment has
-CLOCK = Path(__file__).with_name("clock")  # on the path of every process: its clock can be moved
 PATIENCE_S = 300.0 + 3 * LEASE_S  # on a busy machine
 
 
@@ -40,6 +39,9 @@ class Product:
     def __init__(self, folder: Path, *, own_servers: bool = False, **variables: str) -> None:
         self.folder = folder
         self.clock = folder / "clock"
+        path = folder / "path"
+        path.mkdir(mode=0o755)
+        shutil.copy(Path(__file__).with_name("clock.py"), path / "sitecustomize.py")
         variables = {
             "WEB_PROCESSES": "2",
             "WORKER_PROCESSES": "3",
@@ -47,7 +49,7 @@ class Product:
             "RATE_LIMIT_LIGHT": "10000000",
             "RATE_LIMIT_HEAVY": "10000000",
             "STATIC_ROOT": str(settings.STATIC_ROOT),  # collected for this run already
-            "PYTHONPATH": str(CLOCK),
+            "PYTHONPATH": str(path),
             "HUB_CLOCK": str(self.clock),
             **variables,
         }
@@ -78,7 +80,10 @@ class Product:
     def ask(self, method: str, path: str, **more: Any) -> httpx.Response:
         """On a connection of its own: an answer that ends one is no matter to the next."""
         return httpx.request(
-            method, self.address + path, headers=self.signed(self.token), **{"timeout": 60, **more}
+            method,
+            self.address + path,
+            headers={**self.signed(self.token), **more.pop("headers", {})},
+            **{"timeout": 60, **more},
         )
 
     def load(self, **more: Any) -> Load:

@@ -64,6 +64,12 @@ class Disk:
                 resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, hard))
 
 
+@pytest.fixture(autouse=True)
+def room_afterwards(disk: Disk) -> Iterator[None]:
+    yield
+    disk.free()
+
+
 @pytest.fixture(scope="module")
 def disk() -> Iterator[Disk]:
     folder = Path(tempfile.mkdtemp(prefix="hub-chaos-disk-"))
@@ -85,7 +91,7 @@ def send_readings(product: Product, day: int) -> httpx.Response:
         "POST",
         "/ai/features/readings?asset_id=filler",
         content=f"timestamp,value\n{rows}\n",
-        headers={**product.signed(product.token), "Content-Type": "text/csv"},
+        headers={"Content-Type": "text/csv"},
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 
 import pytest
 
@@ -13,42 +13,51 @@ from tests.chaos.conftest import Tell
 from tests.chaos.product import LEASE_S, Product, eventually
 from tests.chaos.works import TABLES, Work
 
-WAITING = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-
-
-MADE = "SELECT 1 FROM registry_modelversion WHERE metadata->>'training_run' = %s AND stage = 'production'"
+GATE = 803_777  # any number
+HOLD_AT_THE_END = f"""
+CREATE OR REPLACE FUNCTION chaos_hold() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN PERFORM pg_advisory_xact_lock_shared({GATE}); RETURN NEW; END $$;
+"""
+WAITING = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'advisory'"
 
 
 @contextmanager
-def at_its_end(product: Product, work: Work) -> Iterator[Work]:
-    """In hand, and not let to write its result."""
-    eventually(lambda: work.status == "processing")
-    with product.holding(f"SELECT 1 FROM {TABLES[work.kind]} WHERE id = %s FOR UPDATE", work.id):  # noqa: S608  ours
-        yield work
+def nobody_ends(product: Product) -> Iterator[None]:
+    """Works go on until they would be completed, and stand still there."""
+    product.sql(HOLD_AT_THE_END)
+    for table in TABLES.values():
+        product.sql(
+            f"CREATE TRIGGER chaos_hold BEFORE UPDATE ON {table} FOR EACH ROW "
+            "WHEN (NEW.status = 'completed') EXECUTE FUNCTION chaos_hold()"
+        )
+    try:
+        with product.holding("SELECT pg_advisory_lock(%s)", GATE):
+            yield
+    finally:
+        for table in TABLES.values():
+            product.sql(f"DROP TRIGGER chaos_hold ON {table}")
 
 
 @pytest.fixture(scope="module")
 def killed(running: Product) -> tuple[list[Work], float]:
-    """kill -9 of the worker and its children: while an explanation has its answer, while a training has put its version
-    into production, while an export has begun its file. Gives the works, and the seconds until all were done."""
+    """kill -9 of the worker and its children at the worst moment: the explanation has its answer, the training has put
+    its version into production, the file of the export is in its place, and no row says so. Gives the works, and the
+    seconds until all were done."""
     product = running
     works.prepare(product)
     before = product.leader("worker").pid
-    with ExitStack() as held:
-        explanation = held.enter_context(at_its_end(product, works.ask_for_explanation(product)))
-        training = held.enter_context(at_its_end(product, works.ask_for_training(product)))
-        eventually(lambda: product.sql(MADE, training.id))
-        held.enter_context(product.holding("LOCK TABLE weather_features IN ACCESS EXCLUSIVE MODE"))
-        export = works.ask_for_export(product)
-        eventually(lambda: export.status == "processing")
-        for work in (explanation, training):
-            waits = f"{WAITING} AND query LIKE '%%{TABLES[work.kind]}%%'"
-            eventually(lambda waits=waits: product.sql(waits))
+    with nobody_ends(product):
+        asked = [
+            works.ask_for_explanation(product),
+            works.ask_for_training(product),
+            works.ask_for_export(product),
+        ]
+        eventually(lambda: len(product.sql(WAITING)) == len(asked))
+        assert {work.row[:2] for work in asked} == {("processing", 1)}
         product.kill_all("worker")
         began = time.monotonic()
         product.sql(f"SELECT pg_terminate_backend(pid) FROM ({WAITING}) w")  # what the dead asked for  # noqa: S608
     eventually(lambda: product.leader("worker").pid != before)
-    asked = [explanation, training, export]
     for work in asked:
         work.wait_for_end()
     return asked, time.monotonic() - began

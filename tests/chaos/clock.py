@@ -1,4 +1,4 @@
-"""Moves the wall clock of every process of a product under test: python imports this at its start.
+"""Moves the wall clock of every process of a product under test, which imports this as its `sitecustomize`.
 
 HUB_CLOCK names a file with the seconds to move by; it may change at any time. Clocks that only run are left alone, as
 they are when somebody sets the time of a machine.
