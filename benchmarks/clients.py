@@ -178,7 +178,7 @@ def set_up(client: Client) -> None:
     client.counted.clear()
 
 
-def register(client: Client, family: str, model: str, version: str) -> None:
+def register(client: Client, family: str, model: str, version: str) -> httpx.Response:
     body = {
         "model_name": model,
         "version": version,
@@ -187,4 +187,4 @@ def register(client: Client, family: str, model: str, version: str) -> None:
         "metrics": {"mae": 1.5},
         "model_file": base64.b64encode(client.tenant.artifact).decode(),
     }
-    client.post(family, "/ai/models/register", body, frozenset({201}))
+    return client.post(family, "/ai/models/register", body, frozenset({201}))

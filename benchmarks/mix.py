@@ -155,7 +155,8 @@ def registry(client: Client, family: str) -> None:
     client.made += 1
     model, version = f"churn-{client.number}", f"v1.0.{client.made}"
     path = f"/ai/models/{client.tenant.name}:{model}:{version}"
-    register(client, family, model, version)
+    if register(client, family, model, version).status_code != 201:
+        return
     told = {"target_stage": "production", "reason": "newer"}
     client.ask(family, "PUT", f"{path}/promote", json=told)
     client.post(family, f"{path}/predict", {"input": client.row()})

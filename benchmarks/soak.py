@@ -137,7 +137,7 @@ def errors_in(logs: Path) -> Counter[tuple[str, str]]:
         for line in log.read_text(errors="replace").splitlines():
             if line.startswith("{"):
                 told = json.loads(line)
-                if told.get("level") in ("ERROR", "CRITICAL"):
+                if told.get("level") in ("ERROR", "CRITICAL") and told.get("status_code") != 503:
                     found[log.stem, str(told.get("event"))[:100]] += 1
             elif "Traceback" in line or "panicked" in line:
                 found[log.stem, line[:100]] += 1
