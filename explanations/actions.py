@@ -33,7 +33,7 @@ from omarino.jobs import JobStatus, JobTaken
 from registry.actions import version_of
 from registry.models import ModelVersion, Reference
 
-COMPUTATION = 1  # raise it when the same question comes to have another answer
+COMPUTATION = 2  # raise it when the same question comes to have another answer
 TOO_LONG = "It took longer than an explanation may. Ask for fewer samples."
 OUR_FAULT = (
     "Something went wrong on our side, and was logged. Try it again, and tell us if that does not help."

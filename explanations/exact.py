@@ -15,6 +15,7 @@ import lightgbm
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import is_classifier, is_outlier_detector
+from sklearn.ensemble import IsolationForest
 from sklearn.linear_model import (
     GammaRegressor,
     LogisticRegression,
@@ -52,6 +53,9 @@ SECONDS_PER_BYTE = 2e-9  # of LightGBM's text x rows
 SECONDS_PER_NODE = 2e-5  # of writing a forest as LightGBM's text
 OF_TREES = "the training rows, as the trees counted them"
 PREDICTION = "the prediction"
+OF_ISOLATION = (
+    "log2 of the isolation score"  # -1 where a row is ordinary, nearer to 0 the sooner it is set apart
+)
 OF_CLASS = "raw score of the predicted class"
 
 Names = tuple[str, ...]
@@ -80,9 +84,11 @@ def exact_explainer(predictor: Predictor, size_bytes: int) -> Explainer | None:
     if predictor.format in ("lightgbm", "xgboost"):
         return BoosterExplainer(predictor, size_bytes)
     estimator = getattr(predictor, "estimator", None)
-    if estimator is None or is_outlier_detector(estimator):
+    if estimator is None:
         return None
     before, last = _steps(estimator)
+    if is_outlier_detector(last) and not isinstance(last, IsolationForest):
+        return None
     if not all(isinstance(step, COLUMN_BY_COLUMN) for step in before):
         return None
     if is_linear(last):
@@ -201,6 +207,8 @@ def _of_estimator(predictor: Any, last: Any) -> RawOf:
     """What the trees of a scikit-learn estimator add up to."""
 
     def raw(rows: Rows) -> tuple[Floats, str]:
+        if isinstance(last, IsolationForest):
+            return np.log2(-np.asarray(predictor.estimator.score_samples(rows))), OF_ISOLATION
         if not is_classifier(last):
             values = np.asarray(predictor.predict(rows).values, dtype=np.float64)
             is_log = type(last).__name__.startswith("Hist") and last.loss in ("poisson", "gamma")

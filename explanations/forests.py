@@ -6,7 +6,7 @@ weight says how often a row without the feature would go which way.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import lightgbm
@@ -20,6 +20,7 @@ from sklearn.ensemble import (
     GradientBoostingRegressor,
     HistGradientBoostingClassifier,
     HistGradientBoostingRegressor,
+    IsolationForest,
     RandomForestClassifier,
     RandomForestRegressor,
 )
@@ -102,6 +103,8 @@ def forests_of(estimator: Any) -> list[Forest] | None:
             Forest([_of_histogram(stage[k].nodes) for stage in stages], float(baseline[k]), False)
             for k in range(len(stages[0]))
         ]
+    if isinstance(estimator, IsolationForest):
+        return [_of_isolation(estimator)]
     return None
 
 
@@ -152,6 +155,29 @@ def _of_sklearn(tree: Any, output: int, factor: float) -> Tree:
         value=factor * np.asarray(tree.value[:, 0, output], dtype=np.float64),
         weight=_whole(np.asarray(tree.weighted_n_node_samples, dtype=np.float64)),
     )
+
+
+def _of_isolation(estimator: IsolationForest) -> Forest:
+    """Its score is 2^-(mean path / usual path), so that the base-2 logarithm of it is a sum over trees.
+
+    Liu, Ting and Zhou (2008), ICDM: a path ends with what a random search would still take among the readings left.
+    """
+    usual = len(estimator.estimators_) * float(_search(np.array([estimator.max_samples_]))[0])
+    trees = []
+    for member, columns in zip(estimator.estimators_, estimator.estimators_features_, strict=True):
+        told = _of_sklearn(member.tree_, 0, 1.0)
+        path = _edges_above(told) + _search(np.asarray(member.tree_.n_node_samples))
+        inner = told.left >= 0
+        feature = np.where(inner, np.asarray(columns)[np.where(inner, told.feature, 0)], told.feature)
+        trees.append(replace(told, feature=feature, value=-path / (usual or 1.0)))
+    return Forest(trees, 0.0, True)
+
+
+def _search(count: NDArray[Any]) -> Floats:
+    """Mean path of an unsuccessful search in a random binary tree of `count`."""
+    n = np.maximum(count, 3).astype(np.float64)
+    found = 2.0 * (np.log(n - 1.0) + np.euler_gamma) - 2.0 * (n - 1.0) / n
+    return np.asarray(np.where(count > 2, found, np.where(count == 2, 1.0, 0.0)))
 
 
 def _of_histogram(nodes: Any) -> Tree:
@@ -214,7 +240,12 @@ def _whole(weight: Floats) -> Ints:
 
 
 def _depth(tree: Tree) -> int:
-    depth = np.ones(tree.left.size, dtype=np.int64)
+    return int(_edges_above(tree).max()) + 1
+
+
+def _edges_above(tree: Tree) -> Ints:
+    """Of each node, how far below the root it is."""
+    edges = np.zeros(tree.left.size, dtype=np.int64)
     for node in np.flatnonzero(tree.left >= 0).tolist():  # children lie behind their parent
-        depth[tree.left[node]] = depth[tree.right[node]] = depth[node] + 1
-    return int(depth.max())
+        edges[tree.left[node]] = edges[tree.right[node]] = edges[node] + 1
+    return edges

@@ -102,6 +102,29 @@ def test_a_device_is_trained_and_what_is_unusual_is_found_with_its_metric(
     assert found["anomalies_detected"] <= 12  # of 288, about 1 in 100 are expected
 
 
+def test_what_sets_a_row_apart_is_explained_by_its_metrics_and_adds_up(
+    alice: Principal, client: APIClient
+) -> None:
+    sent(alice, machine(8))
+    train(client, hours=168)
+    version = ModelVersion.objects.get()
+    row = dict.fromkeys(version.metadata["feature_names"], 0.0)
+    row |= {"cpu_usage": 40, "disk_usage_percent": 50, "memory_usage_percent": 99, "network_total": 20}
+
+    response = client.post(
+        "/ai/explain", {"tenant_id": "alpha", "model_name": version.model.name, "input_features": row}
+    )
+
+    answer = response.json()
+    assert response.status_code == 200, answer
+    about, parts = answer["metadata"], answer["feature_importances"]
+    assert about["explanation_method"] == "TreeSHAP, exact"
+    assert about["output"] == "log2 of the isolation score"
+    assert parts[0]["feature_name"] == "memory_usage_percent"
+    total = about["base_value"] + sum(part["contribution"] for part in parts)
+    assert total == pytest.approx(about["prediction_value"], rel=1e-9)
+
+
 def test_the_detector_is_a_version_of_the_registry(alice: Principal, client: APIClient) -> None:
     sent(alice, machine(3))
     trained = train(client, hours=48).json()

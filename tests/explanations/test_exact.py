@@ -18,12 +18,13 @@ from sklearn.ensemble import (
     GradientBoostingRegressor,
     HistGradientBoostingClassifier,
     HistGradientBoostingRegressor,
+    IsolationForest,
     RandomForestClassifier,
     RandomForestRegressor,
 )
 from sklearn.linear_model import HuberRegressor, Lasso, LogisticRegression, PoissonRegressor, Ridge
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import MinMaxScaler, StandardScaler
+from sklearn.preprocessing import MinMaxScaler, RobustScaler, StandardScaler
 from sklearn.tree import DecisionTreeRegressor
 
 from explanations.attribution import Attribution, DoesNotAddUp
@@ -57,6 +58,10 @@ ESTIMATORS = {
     "forest behind a scaler": lambda: make_pipeline(
         StandardScaler(), RandomForestRegressor(5, max_depth=4, random_state=0)
     ).fit(ROWS, TARGET),
+    "isolation forest": lambda: IsolationForest(n_estimators=20, random_state=0).fit(ROWS),
+    "isolation forest of some columns, behind a scaler": lambda: make_pipeline(
+        RobustScaler(), IsolationForest(n_estimators=20, max_features=2, bootstrap=True, random_state=0)
+    ).fit(ROWS),
     "ridge": lambda: Ridge().fit(ROWS, TARGET),
     "ridge behind a scaler": lambda: make_pipeline(StandardScaler(), Ridge()).fit(ROWS, TARGET),
     "lasso behind a scaler": lambda: make_pipeline(MinMaxScaler(), Lasso(0.01)).fit(ROWS, TARGET),
@@ -142,6 +147,7 @@ def test_they_are_those_of_shap() -> None:
 import json, sys, warnings
 warnings.simplefilter("ignore")
 import numpy as np, shap
+from sklearn.ensemble._iforest import _average_path_length
 from tests.explanations import test_exact as told
 far = {}
 for name in ("tree", "forest", "extra trees", "boosting", "boosting, two classes", "histograms"):
@@ -149,6 +155,10 @@ for name in ("tree", "forest", "extra trees", "boosting", "boosting, two classes
     ours = told.explained("skops", told.skops.io.dumps(model)).contributions
     theirs = np.asarray(shap.TreeExplainer(model).shap_values(told.ASKED, check_additivity=False))
     far[name] = float(np.abs(ours - theirs.reshape(ours.shape)).max())
+model = told.ESTIMATORS["isolation forest"]()
+ours = told.explained("skops", told.skops.io.dumps(model)).contributions
+paths = shap.TreeExplainer(model).shap_values(told.ASKED, check_additivity=False)  # of the mean path
+far["isolation forest"] = float(np.abs(ours + paths / _average_path_length([model.max_samples_])).max())
 booster = told.models_made.lightgbm_booster()
 ours = told.explained("lightgbm", booster.model_to_string().encode()).contributions
 far["lightgbm"] = float(np.abs(ours - shap.TreeExplainer(booster).shap_values(told.ASKED)).max())
@@ -163,5 +173,5 @@ print(json.dumps(far))
 
     assert done.returncode == 0, done.stderr[-2000:]
     far = json.loads(done.stdout.splitlines()[-1])
-    assert len(far) == 8
+    assert len(far) == 9
     assert max(far.values()) <= 1e-6, far
