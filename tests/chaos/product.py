@@ -29,7 +29,7 @@ from tests.observability.conftest import free_port
 from tests.omarino.test_up import Up
 from tests.registry.conftest import KEY, SECRET, _free_ports, _wait_for
 
-LEASE_S = int(os.environ.get("JOB_LEASE_SECONDS", "6"))  # `make chaos` says what a deployment has
+LEASE_S = int(os.environ.get("JOB_LEASE_SECONDS", "12"))  # `make chaos` says what a deployment has
 PATIENCE_S = 300.0 + 3 * LEASE_S  # on a busy machine
 
 
@@ -44,7 +44,7 @@ class Product:
         shutil.copy(Path(__file__).with_name("clock.py"), path / "sitecustomize.py")
         variables = {
             "WEB_PROCESSES": "2",
-            "WORKER_PROCESSES": "3",
+            "WORKER_PROCESSES": "4",
             "JOB_LEASE_SECONDS": str(LEASE_S),
             "RATE_LIMIT_LIGHT": "10000000",
             "RATE_LIMIT_HEAVY": "10000000",
@@ -57,7 +57,7 @@ class Product:
         if not own_servers:
             self.servers = Servers(folder / "servers")
             variables |= self.servers.variables
-        self.up = Up(folder, free_port(), **variables)
+        self.up = Up(folder, free_port(), as_nobody=False, **variables)
         try:
             self.up.wait_for("Ctrl-C stops it.", PATIENCE_S)
         except BaseException:
@@ -141,7 +141,9 @@ class Product:
 
     def leader(self, name: str) -> psutil.Process:
         """Of `granian` or `worker`, the process that looks after the others; there is none for a moment after a kill."""
-        found = eventually(lambda: [each for each in self.up.family().get(name, []) if _leads(each)])
+        found: list[psutil.Process] = eventually(
+            lambda: [each for each in self.up.family().get(name, []) if _leads(each)]
+        )
         return found[0]
 
     def workers(self, name: str) -> list[psutil.Process]:

@@ -97,7 +97,7 @@ def test_two_hundred_megabytes_are_refused_before_they_are_held(product: Product
     tell("A body of 200 MB", load)
 
 
-def table(name: str, rows: object) -> Any:
+def table(name: str, rows: str) -> Any:
     return helper.make_tensor_value_info(name, TensorProto.FLOAT, [rows, 4])
 
 

@@ -39,10 +39,10 @@ def nobody_ends(product: Product) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def killed(running: Product) -> tuple[list[Work], float]:
+def killed(running: Product) -> tuple[list[Work], dict[str, int], float]:
     """kill -9 of the worker and its children at the worst moment: the explanation has its answer, the training has put
-    its version into production, the file of the export is in its place, and no row says so. Gives the works, and the
-    seconds until all were done."""
+    its version into production, the file of the export is in its place, and no row says so. Gives the works, how
+    often each had been begun, and the seconds until all were done."""
     product = running
     works.prepare(product)
     before = product.leader("worker").pid
@@ -53,25 +53,25 @@ def killed(running: Product) -> tuple[list[Work], float]:
             works.ask_for_export(product),
         ]
         eventually(lambda: len(product.sql(WAITING)) == len(asked))
-        assert {work.row[:2] for work in asked} == {("processing", 1)}
+        begun = {work.kind: work.row[1] for work in asked}  # once each, unless the machine was too busy
         product.kill_all("worker")
         began = time.monotonic()
         product.sql(f"SELECT pg_terminate_backend(pid) FROM ({WAITING}) w")  # what the dead asked for  # noqa: S608
     eventually(lambda: product.leader("worker").pid != before)
     for work in asked:
         work.wait_for_end()
-    return asked, time.monotonic() - began
+    return asked, begun, time.monotonic() - began
 
 
 @pytest.mark.parametrize("kind", list(TABLES))
 def test_a_work_whose_worker_is_killed_is_done_once(
-    killed: tuple[list[Work], float], product: Product, tell: Tell, kind: str
+    killed: tuple[list[Work], dict[str, int], float], product: Product, tell: Tell, kind: str
 ) -> None:
-    asked, took = killed
+    asked, begun, took = killed
     work = next(work for work in asked if work.kind == kind)
 
     work.check_done_once()
-    assert work.row[1] == 2
+    assert work.row[1] == begun[kind] + 1
     assert took < 2 * LEASE_S + 60
     tell(f"kill -9 of the Celery worker in {'an' if kind[0] == 'e' else 'a'} {kind}", recovered_s=took)
 
