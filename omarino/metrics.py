@@ -61,6 +61,9 @@ RATE_LIMITED = Counter("ai_service_rate_limited", "Requests refused because a bu
 RATE_LIMITS_AWAY = Counter(
     "ai_service_rate_limits_away", "Requests let through because Valkey, which counts them, did not answer."
 )
+MLFLOW_UPLOADS_EXPIRED = Counter(
+    "ai_service_mlflow_uploads_expired", "Runs and logged models that were never finished, deleted.", ["kind"]
+)
 ANOMALIES = Counter("ai_service_anomalies_detected", "Points flagged.", ["method", "severity"])
 TASKS = Counter("ai_service_tasks", "Celery tasks run.", ["task", "status"])
 TASK_DURATION = Histogram(

@@ -470,11 +470,27 @@ MODEL_INSPECTION_SECONDS = env.integer(
 MODEL_INSPECTION_MEMORY_MB = env.integer(
     "MODEL_INSPECTION_MEMORY_MB", default=4096, minimum=512, meaning="Address space of that process"
 )
+MODEL_RUNNER_SECONDS = env.integer(
+    "MODEL_RUNNER_SECONDS",
+    default=30,
+    minimum=1,
+    maximum=600,
+    meaning="Time in which a model that holds code (Keras, PyTorch), in a process of its own, must answer",
+)
+MODEL_RUNNER_MEMORY_MB = env.integer(
+    "MODEL_RUNNER_MEMORY_MB", default=4096, minimum=512, meaning="Address space of that process"
+)
 EXPORT_KEEP_DAYS = env.integer(
     "EXPORT_KEEP_DAYS",
     default=30,
     maximum=36_500,
     meaning="Days an export is kept after its end, then deleted with its file; 0: for ever",
+)
+MLFLOW_UPLOAD_KEEP_DAYS = env.integer(
+    "MLFLOW_UPLOAD_KEEP_DAYS",
+    default=30,
+    maximum=36_500,
+    meaning="Days after which a run or logged model of an MLflow client that was never finished goes, with its files; 0: for ever",
 )
 
 JOB_LEASE_SECONDS = env.integer(
@@ -837,6 +853,11 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     },
     "forget-sessions": {
         "task": "omarino.forget_sessions",
+        "schedule": 3600.0,
+        "options": {"expires": 3600.0},
+    },
+    "expire-mlflow-uploads": {
+        "task": "registry.expire_uploads",
         "schedule": 3600.0,
         "options": {"expires": 3600.0},
     },

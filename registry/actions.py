@@ -23,6 +23,7 @@ from registry.errors import (
     InProduction,
     NoProductionVersion,
     PromotionRefused,
+    QuantileModelRefused,
     StorageUnavailable,
     TransitionRefused,
     VersionBusy,
@@ -114,6 +115,7 @@ def register_version(
         uploaded_by=by.username,
         **_columns_of(upload, portrait),
     )
+    _check_quantile_models(row, f"{model_name}:{version}")
     stored = False
     try:
         with transaction.atomic():
@@ -157,6 +159,7 @@ def attach_artifact(*, tenant_id: str, reference: Reference | None, upload: Uplo
                 raise ArtifactExists(model_id=str(row))
             for name, value in changes.items():
                 setattr(row, name, value)
+            _check_quantile_models(row, f"{row.model.name}:{row.version}")
             row.save(update_fields=list(changes))
             artifacts.store(row, upload)
             audit.record(tenant_id, "attached", "model version", row, after=row, sha256=row.sha256)
@@ -355,6 +358,28 @@ def _feature_names(given: Sequence[str], portrait: Portrait | None) -> list[str]
     if own and [name.replace(" ", "_") for name in given] != [name.replace(" ", "_") for name in own]:
         raise FeaturesMismatch(reason=f"the model's own names are, in this order, {', '.join(own)[:500]}")
     return list(given)
+
+
+def _check_quantile_models(row: ModelVersion, own: str) -> None:
+    """Those that its metadata name are this tenant's, say numbers, and take the features it takes, where it says them.
+    Raises QuantileModelRefused."""
+    for quantile, named in (row.metadata.get("quantile_models") or {}).items():
+        name, _, version = named.partition(":")
+        other = ModelVersion.objects.for_tenant(row.tenant_id).named(name, version).first()
+        reason = ""
+        if named == own:
+            reason = "which is this version itself"
+        elif other is None:
+            reason = f"which is no version of tenant {row.tenant_id}; register it first"
+        elif not other.format:
+            reason = "which has no artifact yet"
+        elif other.portrait.get("class_labels"):
+            reason = "which tells classes, not numbers"
+        elif row.feature_names and other.feature_names != row.feature_names:
+            theirs, ours = ", ".join(other.feature_names)[:300], ", ".join(row.feature_names)[:300]
+            reason = f"which takes other features: {theirs} instead of {ours}"
+        if reason:
+            raise QuantileModelRefused(quantile=quantile, named=named, reason=reason)
 
 
 def _delete_files(row: ModelVersion) -> int:

@@ -92,10 +92,13 @@ def discard(version: ModelVersion) -> None:
 def delete_file(path: str) -> None:
     """Delete one file, and the folders it leaves empty."""
     with _outages():
-        storage = _storage()
-        storage.delete(path)
-        if isinstance(storage, FileSystemStorage):
-            _remove_empty(storage, path.rpartition("/")[0])
+        remove(_storage(), path)
+
+
+def remove(storage: Storage, path: str) -> None:
+    storage.delete(path)
+    if isinstance(storage, FileSystemStorage):
+        _remove_empty(storage, path.rpartition("/")[0])
 
 
 def delete(folder: str) -> int:

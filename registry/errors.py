@@ -61,6 +61,13 @@ class FeaturesMismatch(HubError):
     detail = "metadata.feature_names does not fit the artifact: {reason}."
 
 
+class QuantileModelRefused(HubError):
+    status = 422
+    code = "quantile_model_refused"
+    title = "Unprocessable content"
+    detail = "metadata.quantile_models names {named} for {quantile}, {reason}."
+
+
 class TransitionRefused(HubError):
     status = 409
     code = "transition_refused"

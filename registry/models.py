@@ -15,6 +15,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import Q
+from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Now
 
 from omarino.tenancy import TenantOwned, TenantQuerySet
@@ -266,8 +267,14 @@ class Transition(TenantOwned):
         return f"{self.version}: {self.from_stage or 'new'} to {self.to_stage}"
 
 
+FINISHED = ("FINISHED", "READY", "LOGGED_MODEL_READY")
+
+
 class TrackedQuerySet(TenantQuerySet["Tracked"]):
-    """Of one tenant, like every other."""
+    def unfinished(self, before: datetime) -> Self:
+        """Begun before that time, and not said to be finished since."""
+        known = self.annotate(said=KeyTextTransform("status", "body"))
+        return known.filter(Q(said__isnull=True) | ~Q(said__in=FINISHED), made_at__lt=before)
 
 
 class Tracked(TenantOwned):

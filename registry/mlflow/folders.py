@@ -72,6 +72,17 @@ def files_in(tenant_id: str, path: str) -> dict[str, int]:
     return found
 
 
+def discard(tenant_id: str, path: str) -> int:
+    """Delete what lies below a folder. Gives the number of files."""
+    root, deleted = _checked(tenant_id, path), 0
+    while names := files_in(tenant_id, path):
+        with _outages():
+            for name in names:
+                artifacts.remove(_storage(), f"{root}/{name}")
+        deleted += len(names)
+    return deleted
+
+
 def model_file(tenant_id: str, path: str) -> str:
     """The path of the one file in an uploaded folder that is the model. Raises SourceRefused."""
     found = [name for name in files_in(tenant_id, path) if MODEL_FILE.fullmatch(name)]
