@@ -10,15 +10,17 @@ import numpy as np
 from anomalies.detectors import residuals
 from anomalies.detectors.base import MAX_SCORE, Flags, Floats, Problem, Reach, Scores
 from anomalies.detectors.calibration import MOST_POWER, SUM_POWER, Reference, calibrated, calm, tail_of_runs
-from anomalies.detectors.grid import Grid, on_grid
+from anomalies.detectors.grid import US_PER_DAY, Grid, on_grid
 from anomalies.detectors.kinds import kinds_of
 from anomalies.detectors.profile import Profile, profile_of
-from anomalies.detectors.stretches import stretches
+from anomalies.detectors.stretches import stretches, sustained
 
 LEAST_TRAINING = 200  # readings that vouch for what is usual
 LEAST_POINTS = 8  # below, nothing is unusual
-SHORT, LONG = 1.5, 0.5  # spreads excused of each deviation in a stretch: what is much off, or long
-POWERS = (MOST_POWER, MOST_POWER, SUM_POWER, SUM_POWER)  # of the four channels
+MUCH, SLIGHTLY = 1.0, 0.5  # spreads excused of each deviation in a stretch, when judged and at first sight
+SUSTAINED_HOURS = 4.0  # longer than what people do, shorter than what is left on
+POWERS = (MOST_POWER, MOST_POWER, SUM_POWER, MOST_POWER)  # of the four channels
+HEED_OF_NOUGHT = 0.85  # noughts come together for days: nobody was at home
 COMMON_ZERO = 0.05  # of the readings in runs of nought: their lengths are calibrated, not only their odds
 
 # Sigma-equivalents at first sight, by the calm part of the deviations alone.
@@ -46,7 +48,7 @@ class Heed:
 class Evidence:
     """Of each cell of the grid, shape (n,); 0 where nothing was read.
 
-    z: deviation in spreads. channels: z, the innovation, and the stretches that are much off or long off.
+    z: deviation in spreads. channels: z, the innovation, the sum of the stretch and what is sustained in it.
     frozen, missing, dead: sigma-equivalents of runs. reference: what sizes are calibrated on, the training
     readings where there are enough.
     """
@@ -88,14 +90,18 @@ def evidence_of(problem: Problem, profile: Callable[[Grid, Floats], Profile] = p
         grid=grid,
         profile=found,
         z=z,
-        channels=(z, steps, stretches(z, known, SHORT), stretches(z, known, LONG)),
+        channels=(z, steps, stretches(z, known, MUCH), sustained(z, known, _sustained_cells(grid))),
         frozen=frozen,
         missing=residuals.missing(grid),
-        dead=_among(usual, dead),
+        dead=HEED_OF_NOUGHT * _among(usual, dead),
         known=known,
         reference=reference,
         warnings=tuple(_warnings(grid, known, found)),
     )
+
+
+def _sustained_cells(grid: Grid) -> int:
+    return max(2, round(SUSTAINED_HOURS * US_PER_DAY / (24 * grid.step_us)))
 
 
 def _z(grid: Grid, found: Profile) -> Floats:
@@ -121,7 +127,7 @@ def _among(usual: Flags, dead: Floats) -> Floats:
 def _first_sight(z: Floats, known: Flags, stopped: Flags, reference: Reference) -> Floats:
     """Sigma-equivalents by the calm part of the deviations; MAX_SCORE where a reading is frozen or dead."""
     off = np.where(stopped, MAX_SCORE, 0.0)
-    for channel in (z, stretches(z, known, LONG)):
+    for channel in (z, stretches(z, known, SLIGHTLY)):
         off = np.maximum(off, calm(reference, channel).sigma(channel))
     return np.where(known, off, 0.0)
 

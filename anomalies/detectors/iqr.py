@@ -9,7 +9,7 @@ from anomalies.detectors.calibration import calibrated, together
 from anomalies.detectors.frontend import POWERS, Heed, evidence_of, scores
 
 QUARTILE = 0.6745  # of the normal distribution, in standard deviations
-HEED = Heed(0.98, 1.0)
+HEED = Heed(1.02, 1.055)
 
 
 class InterquartileRange:
