@@ -1,4 +1,4 @@
-"""The stretches a run of deviations adds up to, against a search of all of them."""
+"""The stretches a run of deviations adds up to and what is sustained in it, against a search of all of them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from anomalies.detectors.stretches import best_stretches, stretches
+from anomalies.detectors.stretches import best_stretches, stretches, sustained
 
 Floats = NDArray[np.float64]
 
@@ -85,6 +85,26 @@ def test_deviations_down_are_told_as_those_up() -> None:
     known = np.ones(z.size, dtype=np.bool_)
 
     np.testing.assert_array_equal(stretches(-z, known, 0.5), -stretches(z, known, 0.5))
+
+
+@given(eighths, st.integers(2, 9))
+def test_what_is_sustained_is_the_highest_floor_of_any_stretch_so_long(z: Floats, cells: int) -> None:
+    kept = sustained(z, np.ones(z.size, dtype=np.bool_), cells)
+
+    floors = np.zeros((2, z.size))
+    for begin in range(z.size - cells + 1):
+        part = slice(begin, begin + cells)
+        floors[:, part] = np.maximum(floors[:, part], [[z[part].min()], [-z[part].max()]])
+    np.testing.assert_array_equal(kept, floors[0] - floors[1])
+
+
+def test_a_gap_ends_what_is_sustained() -> None:
+    known = np.arange(9) != 4
+
+    kept = sustained(np.full(9, 2.0), known, 4)
+
+    np.testing.assert_array_equal(kept, np.where(known, 2.0, 0.0))
+    assert not sustained(np.full(9, 2.0), known, 5).any()
 
 
 def test_nothing_is_a_stretch_of_nothing() -> None:

@@ -206,7 +206,7 @@ def test_a_change_of_the_clocks_is_no_anomaly(detector: Detector) -> None:
 
     scores = detector.score(problem(values, start=start, timezone="Europe/Berlin"))
 
-    assert flagged(scores).sum() <= 8
+    assert flagged(scores).sum() <= 8  # of 1,008, by noise; an hour amiss would flag two a day
 
 
 MESSES = {
