@@ -15,9 +15,10 @@ from django.utils.dateparse import parse_datetime
 
 from anomalies import watch_admin
 from anomalies.charts import flagged_chart, in_words
+from anomalies.device_admin import WithDevices
 from anomalies.models import Detection, DetectionQuerySet
 from features.models import Asset
-from omarino.admin import PageAdmin, person
+from omarino.admin import person
 from omarino.errors import HubError
 from omarino.permissions import MayDetectAnomalies
 from omarino.templatetags.quantities import percent
@@ -34,7 +35,7 @@ class DetectionList(ChangeList):
 
 
 @admin.register(Detection)
-class DetectionAdmin(PageAdmin[Detection]):
+class DetectionAdmin(WithDevices):
     page = "admin/anomalies/detection/page.html"
     add_roles = act_roles = MayDetectAnomalies.roles
     list_display = ["asset_id", "window", "method", "found", "share", "highest", "made"]

@@ -9,6 +9,7 @@ import pytest
 
 from anomalies.models import Alert, Watch
 from anomalies.watch_actions import set_up_watch
+from features.models import Asset
 from omarino.authentication import Principal
 from omarino.permissions import AI_USER, ANOMALY_ANALYST
 from tests.factories import make_alert, make_asset, make_detection_row, make_readings
@@ -164,6 +165,7 @@ def test_the_pages_of_anomalies_fit_a_phone(alice: Principal, transactional_db: 
         "/admin/anomalies/detection/",
         "/admin/anomalies/detection/add/",
         f"/admin/anomalies/detection/{alert.detection_id}/change/",
+        f"/admin/anomalies/detection/device/{Asset.objects.get().pk}/",
     ):
         window.go(path)
         assert not window.is_too_wide(), path
