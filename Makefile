@@ -8,7 +8,7 @@ VENV ?= .venv
 PY = $(VENV)/bin/python
 UV = $(shell command -v uv 2>/dev/null)
 
-.PHONY: up test chaos soak browser check lock openapi configuration bench bench-forecast bench-stack bench-ingest bench-features bench-anomaly bench-serving bench-audit bench-observing bench-explain clean
+.PHONY: up test chaos soak browser check lock openapi configuration bench bench-forecast bench-stack bench-ingest bench-features bench-anomaly bench-serving bench-audit bench-observing bench-request bench-explain clean
 
 up: $(VENV)/.installed
 	@set -a; if [ -f .env ]; then . ./.env; fi; set +a; exec $(PY) manage.py up
@@ -152,7 +152,7 @@ lock: $(VENV)/.installed-dev
 
 # Benchmarks: minutes each; benchmarks/README.md says what they measure.
 
-bench: bench-forecast bench-stack bench-ingest bench-features bench-anomaly bench-serving bench-audit bench-observing bench-explain
+bench: bench-forecast bench-stack bench-ingest bench-features bench-anomaly bench-serving bench-audit bench-observing bench-request bench-explain
 
 bench-forecast: $(VENV)/.installed-dev
 	@$(PY) -m benchmarks.forecast --write docs/benchmarks/forecast.md
@@ -185,3 +185,6 @@ bench-explain: $(VENV)/.installed-dev
 
 clean:
 	@rm -rf $(VENV) .venv-bench .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis staticfiles
+bench-request: $(VENV)/.installed-dev
+	@$(PY) -m benchmarks.request --write docs/benchmarks/request.md
+

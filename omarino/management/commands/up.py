@@ -110,6 +110,7 @@ class Command(BaseCommand):
                 *(sys.executable, "-m", "granian", "--interface", "wsgi", "omarino.wsgi:application"),
                 *("--host", settings.HOST, "--port", str(settings.PORT)),
                 *("--workers", str(settings.WEB_PROCESSES), "--blocking-threads", str(settings.WEB_THREADS)),
+                *("--blocking-threads-idle-timeout", "600"),  # a thread that goes takes its connections along
                 *(
                     "--log-level",
                     level,
