@@ -37,7 +37,12 @@ async def predict(asked: Rows) -> dict[str, list[float]]:
 def main(model: str, port: str, workers: str, *rest: str) -> None:
     os.environ["BARE_MODEL"] = model
     config = uvicorn.Config(
-        "serving_bare:app", port=int(port), workers=int(workers), log_level="warning", access_log=False
+        "serving_bare:app",
+        port=int(port),
+        workers=int(workers),
+        log_level="warning",
+        access_log=False,
+        timeout_worker_healthcheck=60,
     )
     listening = config.bind_socket()
     if "nodelay" in rest:

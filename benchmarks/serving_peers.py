@@ -45,7 +45,9 @@ before, began = resident(), time.perf_counter()
 kept = load(sys.argv[1])
 print((time.perf_counter() - began) * 1000, resident() - before)
 """
-PATIENCE_S = 120
+PATIENCE_S = 300
+# uvicorn ends a worker that does not answer within 5 s, and the import of what MLflow needs may take longer.
+PATIENT = {"UVICORN_TIMEOUT_WORKER_HEALTHCHECK": "60"}
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ def serving(peer: Peer, probe: dict[str, object]) -> Iterator[tuple[str, int]]:
     with tempfile.TemporaryFile() as said:
         process = subprocess.Popen(
             [str(BENCH_PYTHON), *(str(port) if part == "PORT" else part for part in peer.command)],
-            env=os.environ | ONE_THREAD | {"PATH": f"{BENCH_PYTHON.parent}:{os.environ['PATH']}"},
+            env=os.environ | ONE_THREAD | PATIENT | {"PATH": f"{BENCH_PYTHON.parent}:{os.environ['PATH']}"},
             stdout=said,
             stderr=said,
             start_new_session=True,
