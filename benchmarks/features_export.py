@@ -88,7 +88,7 @@ def copy_s(kind: str) -> float:
 
 def export_s(rows: int) -> tuple[float, int]:
     """Seconds, and the bytes of the file."""
-    from features import parquet
+    from features import export_files
     from features.export_actions import ExportRequest, request_export
     from features.models import FeatureExport
 
@@ -100,8 +100,8 @@ def export_s(rows: int) -> tuple[float, int]:
         export.refresh_from_db()
     took = time.perf_counter() - began
     assert (export.status, export.row_count) == ("completed", rows), export.error
-    assert pq.ParquetFile(parquet.location(export)).metadata.num_rows == rows
-    parquet.delete(export)
+    assert pq.ParquetFile(export_files.location(export)).metadata.num_rows == rows
+    export_files.delete(export)
     FeatureExport.objects.filter(pk=export.pk).delete()
     return took, int(export.file_size_bytes or 0)
 

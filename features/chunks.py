@@ -1,17 +1,14 @@
-"""The past of many assets in parts that fit memory, each with its features; the next part is read meanwhile."""
+"""The past of many assets in parts that fit memory, each with its features, computed while the next is read."""
 
 from __future__ import annotations
 
-import queue
-import threading
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
-from django.db import connection
 from django.db.models import Count
 
 from features import compute, history
@@ -20,7 +17,7 @@ from features.models import Asset, Reading, Weather
 
 ROWS_AT_ONCE = 131_072  # readings and weather of a part
 DAYS_AT_ONCE = timedelta(days=366)  # of an asset that has more than that
-ASSETS_AT_ONCE = 500
+ASSETS_AT_ONCE = 64  # are counted before the first of them is read
 WEATHER_KEEPS = timedelta(microseconds=compute.WEATHER_KEEPS_US)
 _MICROSECOND = timedelta(microseconds=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -73,17 +70,26 @@ class _Read:
 def chunks(wanted: Wanted) -> Iterator[Chunk]:
     """All rows, by asset and then by time; never more of the past in memory than two parts of it.
 
-    The database is asked for the next part, on a connection of its own, while this one is computed.
+    One part is computed in another thread while the database is asked for the next, in this one.
     Each part is what is stored when it is read.
     """
-    with closing(_read_ahead(_reads(wanted))) as parts:
-        for read in parts:
-            for asset in read.part.assets:
-                if asset.asset_id in read.readings:
-                    yield from _computed(wanted, read, asset)
+    with ThreadPoolExecutor(1, thread_name_prefix="export-computer") as computer:
+        ahead: Future[list[Chunk]] | None = None
+        for read in _reads(wanted):
+            following = computer.submit(_computed, wanted, read)
+            if ahead is not None:
+                yield from ahead.result()
+            ahead = following
+        if ahead is not None:
+            yield from ahead.result()
 
 
-def _computed(wanted: Wanted, read: _Read, asset: Asset) -> Iterator[Chunk]:
+def _computed(wanted: Wanted, read: _Read) -> list[Chunk]:
+    known = (asset for asset in read.part.assets if asset.asset_id in read.readings)
+    return [chunk for asset in known for chunk in _of_asset(wanted, read, asset)]
+
+
+def _of_asset(wanted: Wanted, read: _Read, asset: Asset) -> Iterator[Chunk]:
     times, values = read.readings[asset.asset_id]
     rows = slice(*np.searchsorted(times, [_us(read.part.start), _us(read.part.before)]).tolist())
     if rows.start == rows.stop:
@@ -95,16 +101,19 @@ def _computed(wanted: Wanted, read: _Read, asset: Asset) -> Iterator[Chunk]:
 
 
 def _reads(wanted: Wanted) -> Iterator[_Read]:
-    needs_weather = any(isinstance(feature.source, WeatherAt) for feature in wanted.features)
-    for part in _parts(wanted, needs_weather=needs_weather):
+    weather_columns = sorted(
+        {each.source.column for each in wanted.features if isinstance(each.source, WeatherAt)}
+    )
+    for part in _parts(wanted, needs_weather=bool(weather_columns)):
         about: dict[str, Any] = {
             "tenant_id": wanted.tenant_id,
             "asset_ids": [asset.asset_id for asset in part.assets],
         }
         readings = history.windows(**about, spans=_spans(wanted.features, part))
         weather = {}
-        if needs_weather and readings:
-            weather = history.weather_of(**about, start=part.start - WEATHER_KEEPS, before=part.before)
+        if weather_columns and readings:
+            start = part.start - WEATHER_KEEPS
+            weather = history.weather_of(**about, start=start, before=part.before, columns=weather_columns)
         yield _Read(part, readings, weather)
 
 
@@ -178,47 +187,6 @@ def _sizes(wanted: Wanted, assets: Sequence[Asset], *, needs_weather: bool) -> d
             if asset_id in sizes:
                 sizes[asset_id] += count
     return sizes
-
-
-class _Over(Exception):
-    """The reader has come to its end."""
-
-
-def _read_ahead(reads: Iterator[_Read]) -> Generator[_Read]:
-    """The same, taken in another thread one ahead. What goes wrong there is raised here."""
-    taken: queue.Queue[_Read | Exception] = queue.Queue(maxsize=1)
-    stopped = threading.Event()
-
-    def hand_over(what: _Read | Exception) -> None:
-        while not stopped.is_set():
-            try:
-                taken.put(what, timeout=0.2)
-            except queue.Full:
-                continue
-            return
-
-    def work() -> None:
-        try:
-            for read in reads:
-                hand_over(read)
-                if stopped.is_set():
-                    return
-            hand_over(_Over())
-        except Exception as fault:  # noqa: BLE001  raised where somebody waits for it
-            hand_over(fault)
-        finally:
-            connection.close()
-
-    reader = threading.Thread(target=work, name="export-reader", daemon=True)
-    reader.start()
-    try:
-        while not isinstance(read := taken.get(), Exception):
-            yield read
-        if not isinstance(read, _Over):
-            raise read
-    finally:
-        stopped.set()
-        reader.join()
 
 
 def _us(moment: datetime) -> int:

@@ -18,7 +18,7 @@ from django.conf import settings
 from django.db import IntegrityError, InterfaceError, OperationalError, transaction
 from django.utils import timezone
 
-from features import catalog, parquet, sets
+from features import catalog, export_files, parquet, sets
 from features.chunks import Wanted, chunks
 from features.errors import (
     ExportStorageUnavailable,
@@ -169,8 +169,10 @@ def _write(export: FeatureExport, on_progress: OnProgress | None) -> None:
     features = catalog.features_named(export.feature_names)
     wanted = Wanted(export.tenant_id, features, export.start_time, export.end_time, export.asset_ids)
     reported = time.monotonic()
-    with parquet.sink_of(export) as sink:
-        writer = parquet.ExportWriter(sink, parquet.schema_of(export, features), export.tenant_id)
+    with (
+        export_files.sink_of(export) as sink,
+        parquet.ExportWriter(sink, parquet.schema_of(export, features), export.tenant_id) as writer,
+    ):
         for chunk in chunks(wanted):
             writer.add(chunk)
             if on_progress:
@@ -197,9 +199,9 @@ def sweep_exports(*, now: datetime | None = None) -> int:
     swept = 0
     if settings.EXPORT_KEEP_DAYS:
         for export in FeatureExport.objects.over_before(moment - timedelta(days=settings.EXPORT_KEEP_DAYS)):
-            parquet.delete(export)
+            export_files.delete(export)
             swept += FeatureExport.objects.filter(pk=export.pk, status=export.status).delete()[0]
-    parquet.delete_leftovers(
+    export_files.delete_leftovers(
         now=moment, younger_than=timedelta(seconds=settings.CELERY_TASK_TIME_LIMIT + 600)
     )
     return swept

@@ -14,7 +14,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from features import parquet
+from features import export_files
 from features.export_actions import request_export
 from features.export_serializers import (
     ExportFilterSerializer,
@@ -109,7 +109,7 @@ class DownloadExportView(APIView):
     def get(self, request: Request, export_id: UUID) -> StreamingHttpResponse:
         export = get_object_or_404(_exports(request), pk=export_id)
         export.refuse_unless_completed()
-        response = StreamingHttpResponse(parquet.read(export), content_type=PARQUET)
+        response = StreamingHttpResponse(export_files.read(export), content_type=PARQUET)
         response.headers["Content-Length"] = str(export.file_size_bytes)
         response.headers["Content-Disposition"] = f'attachment; filename="{export.download_name}"'
         response.headers["ETag"] = f'"{export.sha256}"'

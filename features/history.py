@@ -20,7 +20,6 @@ BAD_QUALITY = ("bad", "invalid", "error", "faulty", "missing", "rejected")
 EARLIEST_US = 0  # readings begin with 1970
 _LONG_AGO = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 _POINT = np.dtype([("time", ">i8"), ("value", ">f8")])
-_WEATHER = np.dtype([("time", ">i8"), *((name, ">f8") for name in WEATHER_COLUMNS)])
 _POSTGRES_EPOCH_US = 946_684_800_000_000  # 2000-01-01, where PostgreSQL's binary times begin
 
 Times = NDArray[np.int64]
@@ -46,9 +45,6 @@ _WEATHER_THEN = _KNOWN_THEN.format(
 # One bytea of fixed records instead of rows: no object is made for a point. Records mostly come in order;
 # numpy sorts them faster than PostgreSQL where they do not.
 _PACKED_READING = "timestamptz_send(timestamp) || float8send(value)"
-_PACKED_WEATHER = "timestamptz_send(timestamp) || " + " || ".join(
-    f"float8send(coalesce({name}, 'NaN'))" for name in WEATHER_COLUMNS
-)
 _USABLE = "AND metric = %(metric)s AND (quality IS NULL OR quality <> ALL (%(bad)s))"
 _OF_ASSET_SQL = """
 SELECT string_agg({packed}, '')
@@ -56,16 +52,20 @@ FROM {source} AS stored
 WHERE tenant_id = %(tenant_id)s AND asset_id = %(asset_id)s AND timestamp >= %(start)s AND timestamp < %(before)s
   {usable}
 """
-# The same of many assets, from several parts of the past. The outermost times stand there once more as
-# plain bounds, so that TimescaleDB leaves out chunks before it looks.
+# The same of many assets, from several parts of the past. Asset by asset, so that PostgreSQL never reads all of a
+# tenant to pick some of its assets from it. The outermost times stand there once more as plain bounds, so that
+# TimescaleDB leaves out chunks before it looks.
 _OF_ASSETS_SQL = """
-SELECT asset.id, string_agg({packed}, '')
+SELECT asset.id, found.packed
 FROM unnest(%(asset_ids)s::text[]) AS asset(id)
-CROSS JOIN unnest(%(starts)s::timestamptz[], %(befores)s::timestamptz[]) AS span(start, before)
-JOIN {source} AS stored ON stored.tenant_id = %(tenant_id)s AND stored.asset_id = asset.id
-    AND stored.timestamp >= span.start AND stored.timestamp < span.before
-WHERE stored.timestamp >= %(first)s AND stored.timestamp < %(last)s {usable}
-GROUP BY asset.id
+CROSS JOIN LATERAL (
+    SELECT string_agg({packed}, '') AS packed
+    FROM unnest(%(starts)s::timestamptz[], %(befores)s::timestamptz[]) AS span(start, before)
+    JOIN {source} AS stored ON stored.tenant_id = %(tenant_id)s AND stored.asset_id = asset.id
+        AND stored.timestamp >= span.start AND stored.timestamp < span.before
+    WHERE stored.timestamp >= %(first)s AND stored.timestamp < %(last)s {usable}
+) AS found
+WHERE found.packed IS NOT NULL
 """
 Span = tuple[datetime, datetime]  # [start, before)
 
@@ -131,7 +131,8 @@ def weather(
         "before": before,
         "as_known_at": as_known_at,
     }
-    return _weather_window(_records(_weather_sql(_OF_ASSET_SQL, as_known_at), about, _WEATHER))
+    sql = _weather_sql(_OF_ASSET_SQL, WEATHER_COLUMNS, as_known_at)
+    return _weather_window(_records(sql, about, _weather_record(WEATHER_COLUMNS)))
 
 
 def windows(
@@ -158,11 +159,13 @@ def weather_of(
     asset_ids: Sequence[str],
     start: datetime,
     before: datetime,
+    columns: Sequence[str] = WEATHER_COLUMNS,
     as_known_at: datetime | None = None,
 ) -> dict[str, WeatherWindow]:
-    """The weather of [start, before) at many assets, in one query; each as in `weather`."""
-    sql = _weather_sql(_OF_ASSETS_SQL, as_known_at)
-    packed = _records_of_assets(sql, tenant_id, asset_ids, [(start, before)], as_known_at, _WEATHER, {})
+    """The weather of [start, before) at many assets, in one query; each as in `weather`, of these columns."""
+    sql = _weather_sql(_OF_ASSETS_SQL, columns, as_known_at)
+    record = _weather_record(columns)
+    packed = _records_of_assets(sql, tenant_id, asset_ids, [(start, before)], as_known_at, record, {})
     return {asset_id: _weather_window(records) for asset_id, records in packed}
 
 
@@ -264,9 +267,15 @@ def _readings_sql(template: str, as_known_at: datetime | None) -> str:
     return template.format(packed=_PACKED_READING, source=source, usable=_USABLE)
 
 
-def _weather_sql(template: str, as_known_at: datetime | None) -> str:
+def _weather_sql(template: str, columns: Sequence[str], as_known_at: datetime | None) -> str:
     source = "weather_features" if as_known_at is None else _WEATHER_THEN
-    return template.format(packed=_PACKED_WEATHER, source=source, usable="")
+    values = (f"float8send(coalesce({name}, 'NaN'))" for name in columns)
+    packed = " || ".join(["timestamptz_send(timestamp)", *values])
+    return template.format(packed=packed, source=source, usable="")
+
+
+def _weather_record(columns: Sequence[str]) -> np.dtype[np.void]:
+    return np.dtype([("time", ">i8"), *((name, ">f8") for name in columns)])
 
 
 def _records(sql: str, parameters: dict[str, Any], record: np.dtype[np.void]) -> NDArray[np.void]:
@@ -304,7 +313,7 @@ def _records_of_assets(
 
 
 def _weather_window(records: NDArray[np.void]) -> WeatherWindow:
-    columns = {name: records[name].astype(np.float64) for name in WEATHER_COLUMNS}
+    columns = {name: records[name].astype(np.float64) for name in (records.dtype.names or ())[1:]}
     known = {name: column for name, column in columns.items() if not np.isnan(column).all()}
     return WeatherWindow(_times(records), known)
 

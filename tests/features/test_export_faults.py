@@ -20,7 +20,7 @@ from django.db import connection
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from features import parquet
+from features import export_files
 from features.export_actions import sweep_exports, write_export
 from features.models import FeatureExport
 from omarino.authentication import Principal
@@ -285,7 +285,7 @@ def test_on_s3_it_is_written_in_parts_and_fetched_through_the_service(
         wait_until(lambda: fresh(row).is_over, log=worker.log)
     done = fresh(row)
     assert done.status == "completed", done.error
-    assert (done.file_size_bytes or 0) > parquet.PART_BYTES / 2
+    assert (done.file_size_bytes or 0) > export_files.PART_BYTES / 2
 
     answer: Any = client_of(alice).get(f"/ai/features/exports/{row.pk}/download")
     content = b"".join(answer.streaming_content)
@@ -346,8 +346,8 @@ def test_old_exports_are_swept_with_their_files(folder: Path, alice: Principal, 
 
     settings.EXPORT_KEEP_DAYS = 30
     old, young, waiting = completed(31, file_name="2024/a.parquet"), completed(29), make_export(alice)
-    (folder / parquet.ASIDE).mkdir()
-    (folder / parquet.ASIDE / f"{old.pk}.{old.pk}").write_bytes(b"half")
+    (folder / export_files.ASIDE).mkdir()
+    (folder / export_files.ASIDE / f"{old.pk}.{old.pk}").write_bytes(b"half")
 
     assert sweep_exports() == 1
 

@@ -10,7 +10,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import OperationalError
 
-from features import parquet
+from features import export_files
 from features.export_actions import ExportRequest, request_export, write_export
 from features.export_serializers import OUTPUT_PATH
 from features.management.commands.import_readings import Progress
@@ -83,7 +83,7 @@ class Command(BaseCommand):
             f"({(export.row_count or 0) / max(took, 1e-9):,.0f} rows a second)"
         )
         self.stdout.write(f"export {export.pk}  sha256 {export.sha256}")
-        self.stdout.write(parquet.location(export))
+        self.stdout.write(export_files.location(export))
         return export
 
     def _await(self, export: FeatureExport, progress: Progress) -> FeatureExport:
@@ -105,7 +105,7 @@ class Command(BaseCommand):
         aside = output.with_name(f".{output.name}.{export.pk}")
         try:
             with aside.open("wb") as file:
-                for block in parquet.read(export):
+                for block in export_files.read(export):
                     file.write(block)
             shutil.move(aside, output)
         finally:
