@@ -152,6 +152,15 @@ class AssetFilterSerializer(serializers.Serializer[Any]):
     country = serializers.CharField(max_length=2, required=False)
 
 
+class WholeNumberField(serializers.IntegerField):
+    """Text that looks like a number is none."""
+
+    def to_internal_value(self, data: Any) -> int:
+        if isinstance(data, str):
+            self.fail("invalid")
+        return int(super().to_internal_value(data))
+
+
 class FeatureQuestionSerializer(serializers.Serializer[Any]):
     """Which features, as of when."""
 
@@ -162,7 +171,7 @@ class FeatureQuestionSerializer(serializers.Serializer[Any]):
         default_timezone=UTC,
         help_text="Features as of this time: no reading at or after it is used. The present second, when not given.",
     )
-    lookback_hours = serializers.IntegerField(
+    lookback_hours = WholeNumberField(
         min_value=1,
         max_value=8760,
         default=168,
