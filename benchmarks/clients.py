@@ -28,6 +28,7 @@ JSON = {"Content-Type": "application/json"}
 ID = re.compile(
     r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 )  # so that what is alike is counted as one
+PATIENCE_S = 180
 ODD = -1  # the status of a request that nobody answered
 
 
@@ -75,8 +76,8 @@ class Client:
         self.random = random.Random(self.number)
         self.now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
         headers = {"Authorization": f"Bearer {self.tenant.token}"}
-        self.http = httpx.Client(base_url=self.address, headers=headers, timeout=60)
-        self.bare = httpx.Client(base_url=self.address, timeout=60)
+        self.http = httpx.Client(base_url=self.address, headers=headers, timeout=PATIENCE_S)
+        self.bare = httpx.Client(base_url=self.address, timeout=PATIENCE_S)
 
     def run(self, families: Families, over: threading.Event) -> None:
         names, weights = list(families), [weight for weight, _ in families.values()]

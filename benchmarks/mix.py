@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from benchmarks.clients import JSON, MAKES, Client, Families, history, register
+from benchmarks.clients import JSON, MAKES, PATIENCE_S, Client, Families, history, register
 
 # The families. Each asks once, or a few times what belongs together.
 
@@ -227,7 +227,7 @@ def reads(client: Client, family: str) -> None:
 def admin_pages(client: Client, family: str) -> None:
     """The lists, and the page of something that stands in one."""
     if client.pages is None:
-        client.pages = httpx.Client(base_url=client.address, timeout=60, follow_redirects=True)
+        client.pages = httpx.Client(base_url=client.address, timeout=PATIENCE_S, follow_redirects=True)
         client.ask(family, "GET", "/admin/login/", by=client.pages)
         form = {"username": "admin", "password": client.password, "next": "/admin/"}
         form["csrfmiddlewaretoken"] = client.pages.cookies.get("csrftoken", "")
