@@ -33,7 +33,7 @@ class Forest:
         """2^-(mean path / usual path) of each row (no NaN), shape (n,): 1 for what is set apart at once."""
         nodes, trees = self.features.shape
         columns = np.arange(trees)
-        features, cuts = self.features.ravel(), self.cuts.ravel()
+        features, cuts, paths = self.features.ravel(), self.cuts.ravel(), self.paths.ravel()
         answer = np.empty(rows.shape[0])
         for begin in range(0, rows.shape[0], ROWS_AT_ONCE):
             part = np.ascontiguousarray(rows[begin : begin + ROWS_AT_ONCE])
@@ -41,8 +41,12 @@ class Forest:
             node = np.zeros((part.shape[0], trees), dtype=np.int64)
             for _ in range((nodes + 1).bit_length() - 1):
                 at = node * trees + columns
-                node = 2 * node + 1 + (flat[first + features[at]] > cuts[at])
-            path = self.paths[node - nodes, columns].mean(axis=1)
+                # "clip" spares numpy the look at each index, a third of the time; none is out of range
+                feature = features.take(at, mode="clip")
+                right = flat.take(first + feature, mode="clip") > cuts.take(at, mode="clip")
+                node = 2 * node + 1 + right
+            leaf = (node - nodes) * trees + columns
+            path = paths.take(leaf, mode="clip").mean(axis=1)
             answer[begin : begin + ROWS_AT_ONCE] = np.exp2(-path / self.usual)
         return answer
 
