@@ -30,7 +30,7 @@ WEATHER_KEEPS = timedelta(microseconds=compute.WEATHER_KEEPS_US)
 _MICROSECOND = timedelta(microseconds=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _KNOWN = """
-SELECT asset_id, id, data_version, timezone, interval_minutes FROM features_asset
+SELECT asset_id::text, id, data_version, timezone::text, interval_minutes FROM features_asset
 WHERE tenant_id = %s AND asset_id = ANY(%s)
 """
 log = structlog.get_logger(__name__)

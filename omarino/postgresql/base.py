@@ -16,6 +16,7 @@ from django.db.backends.postgresql import base
 from psycopg import Cursor
 from psycopg.pq import TransactionStatus
 
+from omarino import tracing
 from omarino.postgresql import SETTING, confined_to
 
 RESTED_S = 10.0  # a connection that nobody used for so long is asked whether it lives
@@ -35,9 +36,16 @@ class DatabaseWrapper(base.DatabaseWrapper):
         return {**found, "prepare_threshold": PREPARE_AFTER}
 
     def ask(self, statement: LiteralString, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
-        """The rows of a question asked all day: planned once a connection, and past Django's ways of composing it."""
+        """The rows of a question asked all day: planned once a connection, and past Django's ways of composing it.
+
+        A plan stays good while the types of the answer do, so texts of limited length are cast to `text`.
+        """
         self._make_ready()
-        with self.wrap_database_errors, Cursor(self.connection) as cursor:
+        with (
+            tracing.span("prepared question", statement=statement),
+            self.wrap_database_errors,
+            Cursor(self.connection) as cursor,
+        ):
             rows = cursor.execute(statement, parameters, prepare=True).fetchall()
         if self.queries_logged:
             self.queries_log.append({"sql": statement, "time": ""})
