@@ -59,15 +59,19 @@ def main(name: str, declared: str, seconds: str, memory_mb: str) -> None:
         give({"refused": f"loading it failed ({type(fault).__name__}: {str(fault)[:200]})."})
         return
     del content
-    labels, names = list(predictor.class_labels), list(predictor.feature_names)
-    give({"feature_count": predictor.feature_count, "class_labels": labels, "feature_names": names})
+    give({"feature_count": predictor.feature_count})
     while True:
         asked, numbers = receive()
         _allow(int(seconds))
         try:
             give({}, _answer(predictor, asked["rows"], numbers))
         except FAULTS as fault:
-            give({"fault": f"{type(fault).__name__}: {str(fault)[:200]}"})
+            give({"fault": f"{type(fault).__name__}: {_ends_of(str(fault))}"})
+
+
+def _ends_of(text: str) -> str:
+    """PyTorch tells the cause last, others first."""
+    return text if len(text) <= 240 else f"{text[:80]} ... {text[-150:].strip()}"
 
 
 def _answer(predictor: Any, count: int, numbers: bytes) -> bytes:

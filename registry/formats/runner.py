@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from registry.formats.base import (
-    MAX_CLASSES,
+    MAX_FEATURES,
     ArtifactRefused,
     Declared,
     Limits,
@@ -43,7 +43,8 @@ ENVIRONMENT = {
 }
 START_S = 90.0  # a new process that imports what runs the model, on a busy machine
 HEAD = struct.Struct("<IQ")  # bytes of JSON, bytes of numbers
-MAX_JSON_BYTES = 1_048_576
+MAX_JSON_BYTES = 65_536
+NONSENSE = (OSError, ValueError, TypeError, RecursionError)  # what an answer of a process gone mad may raise
 
 
 class RunnerPredictor(Predictor):
@@ -58,22 +59,25 @@ class RunnerPredictor(Predictor):
         with theirs:
             self._process = subprocess.Popen(
                 [*command, str(limits.seconds), str(limits.memory_mb)],
-                stdin=theirs,
+                stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 env=ENVIRONMENT,
                 cwd="/",
             )
         weakref.finalize(self, _end, self._process, self._channel)
-        said = self._exchange({}, content, START_S + limits.seconds)[0]
+        try:
+            said, _ = self._exchange({}, content, START_S + limits.seconds, expected=0)
+            self.feature_count = int(said.get("feature_count", 1))
+        except NONSENSE:
+            _end(self._process, self._channel)
+            raise ArtifactRefused(reason="the process that loads it ended, or took too long.") from None
         if "not_confined" in said:
             raise NotConfined(format=name)
-        if "refused" in said:
-            raise ArtifactRefused(reason=str(said["refused"])[:500])
-        self.task = "classification" if said["class_labels"] else "regression"
-        self.feature_count = int(said["feature_count"])
-        self.class_labels = tuple(said["class_labels"])
-        self.feature_names = tuple(map(str, said["feature_names"]))
+        if "refused" in said or not 1 <= self.feature_count <= MAX_FEATURES:
+            raise ArtifactRefused(reason=str(said.get("refused"))[:500])
+        self.class_labels = declared.class_labels
+        self.task = "classification" if self.class_labels else "regression"
 
     @property
     def is_over(self) -> bool:  # type: ignore[override]
@@ -83,40 +87,43 @@ class RunnerPredictor(Predictor):
         began = time.monotonic()
         if not self._asking.acquire(timeout=self._limits.seconds):
             raise ModelBusy()
+        width = len(self.class_labels) or 1
         try:
             table = np.ascontiguousarray(rows, dtype="<f8")
-            said, answer = self._exchange({"rows": len(table)}, table.tobytes(), self._limits.seconds)
-        except (OSError, ValueError):
+            said, answer = self._exchange(
+                {"rows": len(table)}, table.tobytes(), self._limits.seconds, expected=8 * len(table) * width
+            )
+        except NONSENSE:
             _end(self._process, self._channel)
-            took = time.monotonic() - began
-            if took >= self._limits.seconds:
+            if time.monotonic() - began >= self._limits.seconds:
                 raise ValueError(f"it took longer than {self._limits.seconds} s") from None
             raise ValueError("the process that runs it ended or made no sense") from None
         finally:
             self._asking.release()
         if "fault" in said:
             raise ValueError(str(said["fault"])[:300])
-        width = len(self.class_labels) or 1
-        if len(answer) != 8 * len(table) * width:
-            raise ValueError(f"it does not answer {width} value{'s' * (width > 1)} a row")
         values = np.frombuffer(answer, dtype="<f8").reshape(len(table), width)
         if self.class_labels:
             return of_classes(values, self.class_labels)
         return Prediction(values[:, 0])
 
-    def _exchange(self, said: dict[str, Any], numbers: bytes, seconds: float) -> tuple[dict[str, Any], bytes]:
-        """Send and receive within so many seconds. Raises OSError when it ends or is late, ValueError for nonsense."""
+    def _exchange(
+        self, said: dict[str, Any], numbers: bytes, seconds: float, *, expected: int
+    ) -> tuple[dict[str, Any], bytes]:
+        """Send and receive within so many seconds: no numbers, or as many bytes of them as are expected. Raises
+        OSError when it ends or is late, and others of NONSENSE for what was not asked."""
         deadline = time.monotonic() + seconds
         head = json.dumps(said).encode()
         self._channel.settimeout(seconds)
         self._channel.sendall(HEAD.pack(len(head), len(numbers)) + head)
+        self._channel.settimeout(max(deadline - time.monotonic(), 0.001))
         self._channel.sendall(numbers)
         text_bytes, number_bytes = HEAD.unpack(self._receive(HEAD.size, deadline))
-        if text_bytes > MAX_JSON_BYTES or number_bytes > max(len(numbers), 8) * MAX_CLASSES:
+        if text_bytes > MAX_JSON_BYTES or number_bytes not in (0, expected):
             raise ValueError("an answer of that length was not asked for")
         answer = json.loads(self._receive(text_bytes, deadline))
-        if not isinstance(answer, dict):
-            raise ValueError("an answer is an object")
+        if not isinstance(answer, dict) or (number_bytes != expected and "fault" not in answer):
+            raise ValueError("that is no answer")
         return answer, self._receive(number_bytes, deadline)
 
     def _receive(self, size: int, deadline: float) -> bytes:

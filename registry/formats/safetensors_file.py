@@ -35,7 +35,11 @@ FUNCTIONS: dict[str, Callable[[Floats], Floats]] = {
     "elu": lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0))),
     "leaky_relu": lambda x: np.where(x > 0, x, 0.01 * x),  # PyTorch's slope
 }
-OUTPUTS = {**FUNCTIONS, "softmax": lambda x: softmax(x, axis=1), "softplus": lambda x: np.logaddexp(x, 0)}
+OUTPUTS: dict[str, Callable[[Floats], Floats]] = {
+    **FUNCTIONS,
+    "softmax": lambda x: softmax(x, axis=1),
+    "softplus": lambda x: np.logaddexp(x, 0),
+}
 HOW = (
     'Declare metadata.architecture, such as {"kind": "mlp", "layers": ["0", "2"], "activation": "relu", "output": '
     '"identity"}: layers are the names before .weight and .bias, in their order.'
@@ -72,7 +76,7 @@ class NetworkPredictor(Predictor):
 
 def _tensors(content: bytes) -> dict[str, Floats]:
     try:
-        found = load(content)
+        found: dict[str, NDArray[Any]] = load(content)
     except (SafetensorError, ValueError, KeyError, TypeError, AttributeError) as fault:
         raise ArtifactRefused(reason=f"safetensors cannot read it ({str(fault)[:200]}).") from fault
     if wrong := sorted(name for name, tensor in found.items() if tensor.dtype.kind != "f"):
@@ -82,7 +86,7 @@ def _tensors(content: bytes) -> dict[str, Floats]:
 
 def _layers(tensors: dict[str, Floats], names: list[str]) -> list[tuple[Floats, Floats]]:
     """Weights, shape (in, out), and bias of each layer. Raises ArtifactRefused where they do not fit one another."""
-    layers = []
+    layers: list[tuple[Floats, Floats]] = []
     for name in names:
         weights, bias = tensors.pop(f"{name}.weight", None), tensors.pop(f"{name}.bias", None)
         if weights is None or weights.ndim != 2:

@@ -16,8 +16,9 @@ import pytest
 from omarino.authentication import Principal
 from registry.formats import load, sniff
 from registry.formats.base import ArtifactRefused, PickleRefused
+from registry.formats.runner import ROOT
 from registry.models import ModelVersion
-from registry.quarantine import ROOT, InspectionBusy, open_apart
+from registry.quarantine import InspectionBusy, open_apart
 from tests.conftest import ClientOf
 from tests.registry import models_made
 from tests.registry.hostile import LIGHTGBM, OTHERS, PICKLES, Made

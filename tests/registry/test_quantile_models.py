@@ -71,7 +71,7 @@ def test_one_without_an_artifact_or_of_classes_or_itself_is_refused(
 
 def test_an_artifact_that_comes_later_is_held_to_them_as_well(alice: Principal, client_of: ClientOf) -> None:
     make_version(alice, name="low", artifact=models_made.onnx_linear(), artifact_format="onnx")
-    client = client_of(alice)
+    client: Any = client_of(alice)
     assert register(client, NAMED, artifact=False).status_code == 201
 
     response = client.generic(
