@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from benchmarks.ordinary import is_ordinary
 from benchmarks.sites import Sample
 
 KINDS = (
@@ -23,8 +24,6 @@ KINDS = (
 WINDOW = 1_008  # points: six weeks of hours, three of half-hours
 TRAINING_WEEKS = 6  # before the window
 MATERIAL = 0.25  # of the span: what changed less is not labelled
-DAYS_AROUND = 42  # to either side; what the meter reads on some of them at those hours is no fault
-ORDINARY_DAYS = 2  # of those 84: more than the 15 false alarms in 1,000 that the bars allow
 TRIES = 200
 
 
@@ -154,29 +153,6 @@ def wrong_points(kind: str, before: np.ndarray, after: np.ndarray, span: float) 
     if kind in ("missing_block", "stuck"):
         return np.flatnonzero(~same(before, after))
     return np.flatnonzero(np.abs(after - before) > MATERIAL * span)
-
-
-def is_ordinary(clean: np.ndarray, at: np.ndarray, readings: np.ndarray, day: int) -> bool:
-    """Whether the meter reads the like of it anyway, at the same hours of several days around.
-
-    Ordinary is what is not further out than on ORDINARY_DAYS of those days, to either side, by its mean, its
-    largest and its smallest reading. What is missing never is, nor what is frozen, whose size is no matter.
-
-    clean: the whole series without faults, shape (n,). at: positions in it, shape (k,). readings: what the
-    fault makes of them.
-    """
-    if not np.isfinite(readings).all() or (readings.size > 1 and np.ptp(readings) == 0 and readings[0] != 0):
-        return False
-    shifts = np.arange(-DAYS_AROUND, DAYS_AROUND + 1)
-    there = at[None, :] + day * shifts[shifts != 0][:, None]
-    there = there[(there[:, 0] >= 0) & (there[:, -1] < clean.size)]
-    others = clean[there]
-    others = others[np.isfinite(others).all(axis=1)]
-    for measure in (np.mean, np.max, np.min):
-        usual, found = measure(others, axis=1), measure(readings)
-        if min((usual >= found).sum(), (usual <= found).sum()) < ORDINARY_DAYS:
-            return False
-    return True
 
 
 def same(before: np.ndarray, after: np.ndarray) -> np.ndarray:

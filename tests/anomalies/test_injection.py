@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from benchmarks.faults import is_ordinary
+from benchmarks.ordinary import is_ordinary
 
 DAY = 24
 
 
-def heating() -> np.ndarray:
+def heating() -> NDArray[np.float64]:
     """A hundred days of heating at some load from 6 to 22 and none at night; on every tenth day none at all."""
     hour = np.arange(100 * DAY) % DAY
     load = np.where((hour >= 6) & (hour < 22), np.random.default_rng(0).uniform(2.0, 4.0, hour.size), 0.0)
     load[(np.arange(load.size) // DAY) % 10 == 0] = 0.0
-    return load
+    return np.asarray(load)
 
 
 @pytest.mark.parametrize(
