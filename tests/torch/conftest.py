@@ -4,4 +4,4 @@ from importlib.util import find_spec
 
 from tests.registry.conftest import folder as folder
 
-collect_ignore_glob = [] if find_spec("torch") else ["test_*.py"]
+collect_ignore_glob = [] if find_spec("torch") else ["*.py"]
