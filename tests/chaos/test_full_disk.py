@@ -58,11 +58,11 @@ class Disk:
     def _limit_files(self, size: int) -> None:
         """Of all that run; who is started meanwhile inherits it from `up`."""
         assert self.product is not None
-        family = self.product.up.family().values()
-        for pid in [self.product.up.process.pid, *(process.pid for some in family for process in some)]:
+        up = psutil.Process(self.product.up.process.pid)
+        for process in [up, *up.children(recursive=True)]:
             with suppress(ProcessLookupError):
-                hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)[1]
-                resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, hard))
+                hard = resource.prlimit(process.pid, resource.RLIMIT_FSIZE)[1]
+                resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (size, hard))
 
 
 @pytest.fixture(autouse=True)

@@ -91,9 +91,10 @@ def test_a_work_delivered_several_times_is_done_once(product: Product, tell: Tel
         product.sql(f"SELECT completed_at, token FROM {TABLES[work.kind]} WHERE id = %s", work.id)  # noqa: S608  ours
         for work in asked
     ]
+    left = product.waiting_messages()  # of killed workers: the queue keeps them for an hour
     for work in asked:
         work.deliver()  # long after
-    eventually(lambda: product.waiting_messages() == 0)
+    eventually(lambda: product.waiting_messages() <= left)
 
     for work, end in zip(asked, ends, strict=True):
         work.check_done_once()
