@@ -20,8 +20,9 @@ class KeptFields(_Serializer):
     _lent = threading.local()
 
     def run_validation(self, data: Any = serializers.empty) -> Any:
-        kept: dict[type, Any] = vars(KeptFields._lent)
-        fields = kept.pop(type(self), None)
+        kept: dict[str, Any] = vars(KeptFields._lent)
+        name = f"{type(self).__module__}.{type(self).__qualname__}"
+        fields = kept.pop(name, None)
         if fields is None:
             fields = self.fields
         else:
@@ -34,4 +35,4 @@ class KeptFields(_Serializer):
             for field in fields.values():
                 field.parent = None
             del self.__dict__["fields"]
-            kept[type(self)] = fields
+            kept[name] = fields

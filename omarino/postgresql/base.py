@@ -5,6 +5,9 @@ is new, and when something was rolled back. A connection is asked for a sign of 
 is safe stands in docs/adr/0027-a-request-costs-what-it-uses.md.
 """
 
+# The stubs leave out what a backend of Django's overrides.
+# mypy: disable-error-code="misc, attr-defined, has-type"
+
 from __future__ import annotations
 
 import select

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -25,7 +25,7 @@ def nothing_proved() -> None:
 
 
 @pytest.fixture
-def read(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Tokens whose signature was verified, in order."""
     found: list[str] = []
     decode = jwt.decode
@@ -78,7 +78,8 @@ def test_it_ends_when_the_token_does(issuer: Issuer, ask: Ask) -> None:
 def test_it_does_not_begin_before_the_token_where_a_clock_is_set_back(
     claim: str, issuer: Issuer, ask: Ask
 ) -> None:
-    token = issuer.token(**{"iat": seconds_from_now(-60), claim: seconds_from_now(0)})
+    claims: dict[str, Any] = {"iat": seconds_from_now(-60), claim: seconds_from_now(0)}
+    token = issuer.token(**claims)
     assert ask(token).status_code == 200
 
     with time_machine.travel(seconds_from_now(-30)):

@@ -213,7 +213,12 @@ def test_a_connection_in_use_is_asked_for_a_sign_of_life_only_after_a_rest(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked: list[int] = []
-    monkeypatch.setattr(base.DatabaseWrapper, "is_usable", lambda _: asked.append(1) is None)
+
+    def is_usable(_: Any) -> bool:
+        asked.append(1)
+        return True
+
+    monkeypatch.setattr(base.DatabaseWrapper, "is_usable", is_usable)
     wrapper = cast(Any, connections["default"])
     assert wrapper.settings_dict["CONN_HEALTH_CHECKS"]
 
