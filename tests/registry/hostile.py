@@ -307,7 +307,7 @@ OTHERS: dict[str, Made] = {
     "safetensors: claims that lie": safetensors_lying,
     "safetensors: nobody says what they are": lambda _: models_made.safetensors_network(),
     "keras: cut weights": keras_with("model.weights.h5", lambda content: content[:3000]),
-    "keras: a bomb for weights": keras_with("model.weights.h5", lambda _: bytes(2_000_000_000)),
+    "keras: a bomb for weights": keras_with("model.weights.h5", lambda _: bytes(300_000_000)),
     "keras: a layer of a billion": keras_with(
         "config.json", lambda content: content.replace(b'"units": 6', b'"units": 1000000000')
     ),
