@@ -15,7 +15,7 @@ from features import compute, history
 from features.catalog import Feature, WeatherAt
 from features.models import Asset, Reading, Weather
 
-ROWS_AT_ONCE = 131_072  # readings and weather of a part
+ROWS_AT_ONCE = 65_536  # readings and weather of a part
 DAYS_AT_ONCE = timedelta(days=366)  # of an asset that has more than that
 ASSETS_AT_ONCE = 64  # are counted before the first of them is read
 WEATHER_KEEPS = timedelta(microseconds=compute.WEATHER_KEEPS_US)
