@@ -16,7 +16,8 @@ class SteadyScheduler(PersistentScheduler):
     def tick(self, *args: Any, **kwargs: Any) -> float:
         for entry in self.schedule.values():
             now = maybe_make_aware(entry.default_now())
-            if maybe_make_aware(entry.last_run_at) > now + timedelta(seconds=1):
+            last = entry.last_run_at
+            if last is not None and maybe_make_aware(last) > now + timedelta(seconds=1):
                 entry.last_run_at = now
                 self._heap = None  # made anew from the entries
         delay: float = super().tick(*args, **kwargs)

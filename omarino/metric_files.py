@@ -38,12 +38,12 @@ class ReservedDict(MmapedDict):
                     except OSError:
                         Path(filename).unlink()  # an empty one has no word for its reader
                         raise
-        super().__init__(filename, read_mode)
+        super().__init__(filename, read_mode)  # type: ignore[no-untyped-call]
 
     def _init_value(self, key: str) -> None:
         if self._used + len(key.encode()) + KEY_EXTRA > self._capacity:
             self._grow()
-        super()._init_value(key)
+        super()._init_value(key)  # type: ignore[no-untyped-call]
 
     def _grow(self) -> None:
         _reserve(self._f.fileno(), 2 * self._capacity)
