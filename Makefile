@@ -8,15 +8,16 @@ VENV ?= .venv
 PY = $(VENV)/bin/python
 UV = $(shell command -v uv 2>/dev/null)
 
-.PHONY: up test chaos soak browser check lock openapi configuration bench bench-forecast bench-stack bench-ingest bench-features bench-anomaly bench-serving bench-audit bench-observing bench-request bench-explain clean
+.PHONY: up test chaos soak test-postgresql browser check lock openapi configuration bench bench-forecast bench-stack bench-ingest bench-features bench-anomaly bench-serving bench-audit bench-observing bench-request bench-explain clean
 
 up: $(VENV)/.installed
 	@set -a; if [ -f .env ]; then . ./.env; fi; set +a; exec $(PY) manage.py up
 
 TEST_PROCESSES ?= logical
 
-test: $(VENV)/.installed-dev browser
+test: $(VENV)/.installed-dev $(VENV)-torch/.installed browser
 	@$(PY) -m pytest -n $(TEST_PROCESSES) --dist worksteal
+	@$(VENV)-torch/bin/python -m pytest tests/torch
 
 # Faults in the running product, with the leases of a deployment (`make test` has shorter ones); prints their table.
 chaos: $(VENV)/.installed-dev
@@ -61,6 +62,15 @@ $(VENV)/.installed-dev: requirements/dev.txt | $(VENV)/bin/python
 	@echo "Installing the service and its tests into $(VENV)."
 	@$(INSTALL) --require-hashes -r requirements/dev.txt
 	@touch $@ $(VENV)/.installed
+
+# PyTorch stands beside the lock: what PyPI has for Linux brings 4.5 GB of CUDA along. pip takes a build for processors
+# alone where it is told of one (PIP_FIND_LINKS, PIP_EXTRA_INDEX_URL). Everything else is the service's own.
+$(VENV)-torch/.installed: pyproject.toml | $(VENV)/.installed-dev
+	@echo "Installing PyTorch into $(VENV)-torch, for tests/torch."
+	@$(PY) -m venv $(VENV)-torch
+	@$(PY) -c 'import site; print(site.getsitepackages()[0])' > $$($(VENV)-torch/bin/python -c 'import site; print(site.getsitepackages()[0])')/service.pth
+	@$(VENV)-torch/bin/python -m pip install --quiet --disable-pip-version-check --ignore-installed $$(sed -nE 's/^torch = \["([^"]+)"\].*/\1/p' pyproject.toml)
+	@touch $@
 
 # Checking: one target a step, so that each runs by itself. No server is needed and nothing is left behind.
 # Settings are those of a production that does not exist, and nothing else of the environment reaches them.
@@ -177,6 +187,9 @@ bench-serving: $(VENV)/.installed-dev
 bench-observing: $(VENV)/.installed-dev
 	@$(PY) -m benchmarks.observing --write docs/benchmarks/observing.md
 
+bench-request: $(VENV)/.installed-dev
+	@$(PY) -m benchmarks.request --write docs/benchmarks/request.md
+
 bench-audit: $(VENV)/.installed-dev
 	@$(PY) -m benchmarks.audit --write docs/benchmarks/audit.md
 
@@ -184,7 +197,4 @@ bench-explain: $(VENV)/.installed-dev
 	@$(PY) -m benchmarks.explain --write docs/benchmarks/explain.md
 
 clean:
-	@rm -rf $(VENV) .venv-bench .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis staticfiles
-bench-request: $(VENV)/.installed-dev
-	@$(PY) -m benchmarks.request --write docs/benchmarks/request.md
-
+	@rm -rf $(VENV) $(VENV)-torch .venv-bench .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis staticfiles

@@ -1,4 +1,5 @@
-"""For the serializers of requests that come all day."""
+"""For the serializers of requests that come all day: DRF copies every field for every request, which takes longer than
+looking at what they hold. Here a thread makes them once and lends them to one serializer at a time."""
 
 from __future__ import annotations
 
@@ -14,8 +15,7 @@ else:
 
 
 class KeptFields(_Serializer):
-    """DRF copies every field for every request, which takes longer than looking at what they hold. Here a thread makes
-    them once and lends them to one serializer at a time. Stands before `Serializer` among the bases."""
+    # Stands before `Serializer` among the bases. A docstring here would describe every such request in the API's document.
 
     _lent = threading.local()
 

@@ -162,8 +162,8 @@ def _add_up(total: Path, files: list[Path]) -> None:
     aside.unlink(missing_ok=True)
     written = ReservedDict(str(aside))
     for key, value in sums.items():
-        written.write_value(key, value, 0.0)
-    written.close()
+        written.write_value(key, value, 0.0)  # type: ignore[no-untyped-call]
+    written.close()  # type: ignore[no-untyped-call]
     for file in files:
         file.unlink()
     aside.replace(total)

@@ -154,7 +154,7 @@ def _columns(table: TenantTable) -> str:
 
 def _left_out() -> set[tuple[str, str]]:
     """Table and column of what proves who somebody is."""
-    sealed = {(model._meta.db_table, field.column) for model, field in sealed_fields()}
+    sealed = {(model._meta.db_table, str(field.column)) for model, field in sealed_fields()}
     return sealed | {(table, name) for table, names in SECRETS.items() for name in names}
 
 

@@ -123,7 +123,7 @@ def tell(issuer: Issuer) -> Tell:  # noqa: F811
 
 def logout_token(issuer: Issuer, number: str, headers: dict[str, Any] | None = None, **claims: Any) -> str:  # noqa: F811
     now = datetime.now(UTC)
-    good = {
+    good: dict[str, Any] = {
         "iat": now,
         "exp": now + timedelta(minutes=2),
         "jti": number,
@@ -298,7 +298,7 @@ def test_what_is_kept_of_sessions_goes_with_them(person: User) -> None:
 def test_signing_out_here_forgets_it(person: User) -> None:
     client = Client()
     client.force_login(person)
-    ProviderSession.objects.create(session_key=client.session.session_key, person=person, sid="one")
+    ProviderSession.objects.create(session_key=str(client.session.session_key), person=person, sid="one")
 
     client.logout()
 

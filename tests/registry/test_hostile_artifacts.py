@@ -201,8 +201,7 @@ def test_what_no_reader_foresaw_is_a_refusal_too(tmp_path: Path, monkeypatch: py
         open_apart(artifact, seconds=5, memory_mb=512)
 
     fails = (
-        run
-        + "def fail(content): raise LookupError('odd')\napart.portrait_of = fail\napart.main(*sys.argv[1:])"
+        run + "def fail(*told): raise LookupError('odd')\napart.portrait_of = fail\napart.main(*sys.argv[1:])"
     )
     monkeypatch.setattr("registry.quarantine.RUN", fails)
     with pytest.raises(ArtifactRefused, match="LookupError: odd"):
