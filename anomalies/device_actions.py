@@ -32,6 +32,18 @@ from registry.training import Trained, request_training, train_now
 from registry.training_models import TrainingRun
 
 KIND = "device_detector"
+WRITTEN: dict[
+    str, type | tuple[type, ...]
+] = {  # by a training, into a version's metadata, beside what is everybody's
+    "device": str,
+    "device_metrics": list,
+    "calibration": dict,
+    "trained_from": str,
+    "trained_until": str,
+    "training_samples": int,
+    "hours": int,
+    "contamination": (int, float),
+}
 DIRECTLY = 50_000  # rows of training within a request; more go to a worker
 HELD_BACK = 0.2  # the newest share of the rows, on which a new detector is held against the old one
 FAULTS = 0.05  # share of held-back rows that get a fault
@@ -85,12 +97,28 @@ def detect_on_device(*, tenant_id: str, device: str, hours: int) -> Found:
 
 
 def detector_of(tenant_id: str, device: str) -> ModelVersion:
-    """The version in production. Raises NoDetector."""
+    """The version in production. Raises NoDetector, DetectorUnusable."""
     versions = ModelVersion.objects.for_tenant(tenant_id).select_related("model")
     found = versions.filter(model__name=model_name(device)).production().first()
     if found is None:
         raise NoDetector
+    if not _is_of_a_training(found):
+        raise DetectorUnusable(
+            model_id=str(found), reason="its metadata are not those of a training of this device"
+        )
     return found
+
+
+def _is_of_a_training(version: ModelVersion) -> bool:
+    """Whoever may register models may register anything under a detector's name, and say that it is one."""
+    told = version.metadata
+    if any(not isinstance(told.get(name), kind) for name, kind in WRITTEN.items()):
+        return False
+    try:
+        Calibration.from_dict(told["calibration"])
+    except (KeyError, TypeError, ValueError):
+        return False
+    return version.model.name == model_name(told["device"])
 
 
 def model_name(device: str) -> str:
@@ -112,7 +140,7 @@ def retrain_what_is_due(now: datetime) -> list[TrainingRun]:
     old = now - timedelta(hours=settings.RETRAIN_INTERVAL_HOURS)
     due = ModelVersion.objects.filter(stage=Stage.PRODUCTION, metadata__kind=KIND).select_related("model")
     runs = []
-    for version in due:
+    for version in filter(_is_of_a_training, due):
         told = version.metadata
         last = (
             TrainingRun.objects.for_tenant(version.tenant_id)
@@ -277,13 +305,8 @@ def _promoted_if_as_good(
 def _usable(version: ModelVersion) -> tuple[Pipeline, Calibration]:
     """Raises DetectorUnusable: somebody may have registered whatever under this name."""
     predictor = serving.predictor_of(version)
-    try:
-        calibration = Calibration.from_dict(version.metadata["calibration"])
-        columns = multivariate.feature_names(version.metadata["device_metrics"])
-    except (KeyError, TypeError, ValueError) as fault:
-        raise DetectorUnusable(
-            model_id=str(version), reason="its metadata do not hold a detector's calibration"
-        ) from fault
+    calibration = Calibration.from_dict(version.metadata["calibration"])
+    columns = multivariate.feature_names(version.metadata["device_metrics"])
     estimator = predictor.estimator if isinstance(predictor, SkopsPredictor) else None
     if not isinstance(estimator, Pipeline) or len(columns) != predictor.feature_count:
         raise DetectorUnusable(model_id=str(version), reason="it is no detector that a training made")

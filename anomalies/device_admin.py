@@ -81,12 +81,12 @@ def _train(request: HttpRequest, asset: Asset, *, by: str) -> None:
 
 def _detector_of(asset: Asset) -> dict[str, Any]:
     from anomalies.device_actions import KIND, detector_of
-    from anomalies.errors import NoDetector
+    from anomalies.errors import DetectorUnusable, NoDetector
 
     trainings = TrainingRun.objects.for_tenant(asset.tenant_id).filter(kind=KIND, subject=asset.asset_id)
     try:
         version = detector_of(asset.tenant_id, asset.asset_id)
-    except NoDetector:
+    except (NoDetector, DetectorUnusable):
         version = None
     return {"version": version, "trainings": list(trainings.select_related("version__model")[:TRAININGS])}
 

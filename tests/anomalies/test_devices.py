@@ -225,6 +225,24 @@ def test_an_old_detector_is_trained_anew_off_peak_and_once(alice: Principal, cli
     assert (run.status, run.parameters) == ("pending", {"hours": 48, "contamination": 0.01})
 
 
+@pytest.mark.parametrize("lost", ["device", "calibration", "hours"])
+def test_what_only_says_that_it_is_a_detector_stops_nobody(
+    lost: str, alice: Principal, client: APIClient
+) -> None:
+    sent(alice, machine(2))
+    train(client, hours=48)
+    version = ModelVersion.objects.get()
+    told = {name: value for name, value in version.metadata.items() if name != lost}
+    ModelVersion.objects.update(metadata=told)
+    TrainingRun.objects.all().delete()
+
+    for address in ("model-info", "detect"):
+        response = client.get(f"/ml/anomalies/{address}/server-1")
+        assert (response.status_code, response.json()["code"]) == (409, "detector_unusable")
+    assert retrain_what_is_due(datetime(2030, 1, 1, 23, tzinfo=UTC)) == []
+    assert "In production" in train(client, hours=48).json()["message"]
+
+
 @pytest.mark.parametrize(("hour", "is_off"), [(21, False), (22, True), (3, True), (5, False), (12, False)])
 def test_off_peak_passes_midnight(hour: int, is_off: bool) -> None:
     assert off_peak(datetime(2025, 1, 1, hour, tzinfo=UTC)) is is_off
