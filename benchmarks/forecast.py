@@ -1,6 +1,6 @@
 """Measure the forecasters against their peers, on data this project ships. See README.md beside it.
 
-python -m benchmarks.forecast [--origins 12] [--own-origins 96] [--more DIR] [--no-peers] [--write docs/benchmarks/forecast.md]
+python -m benchmarks.forecast [--origins 12] [--own-origins 96] [--more DIR] [--no-peers] [--time] [--write docs/benchmarks/forecast.md]
 """
 
 from __future__ import annotations
@@ -188,14 +188,24 @@ def main() -> None:
     )
     arguments.add_argument("--more", type=Path, help="a folder with a site.json of further series")
     arguments.add_argument("--no-peers", action="store_true", help="our own forecasters only")
+    arguments.add_argument(
+        "--time", action="store_true", help="only the times, put into the report of --write"
+    )
     arguments.add_argument("--write", type=Path, help="write the report here as well")
     options = arguments.parse_args()
+    if options.time and not options.write:
+        arguments.error("--time needs --write: the report that the times go into")
     began = time.perf_counter()
     peers = [] if options.no_peers else PEERS
     if peers:
         prepare_peers()
     contenders = [*OURS, *reversed(peers)]
     shipped = read_site(ROOT / "sample_data")
+    if options.time:
+        options.write.write_text(
+            report.timed_anew(options.write.read_text(), time_alone(shipped, [*OURS, *peers]))
+        )
+        return
     results = {
         "origins": options.origins,
         "contest": contest(shipped, options.origins, contenders),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -31,6 +32,11 @@ NOT_ABOVE = {
     ("mae", "24 h"): 0.67,
     ("mae", "168 h"): 0.88,
 }
+TIME = "## Time"
+TIME_IS = (
+    "Milliseconds of processor time of one forecast in one process pinned to one core, in brackets those on the clock, "
+    "which hold whatever else ran there; medians of 9 after a warm-up (of 2 for peers)."
+)
 MILLISECONDS = {  # of processor time, by points of history
     (8_760, "24 h"): 150,
     (8_760, "168 h"): 250,
@@ -103,12 +109,7 @@ def bars(results: dict) -> Iterator[tuple[str, str, bool]]:
     yield "no series below 0.60", f"{lowest:.2f} ({name}, {horizon})", lowest >= 0.60
     crossings = sum(row["crossed"] for row in [*own, *auto])
     yield "no crossed quantile", str(crossings), crossings == 0
-    for row in results["timing"]:
-        bar = MILLISECONDS[row["points"], row["horizon"]]
-        if row["contender"] == "auto" and bar is not None:
-            took = 1000 * row["cpu_seconds"]
-            name = f"{row['points']:,} points, {row['horizon']}, processor time on one core"
-            yield f"{name}: <= {bar} ms", f"{took:.0f} ms", took <= bar
+    yield from timing_bars(results["timing"])
     rows = [row for horizon in results["stress"].values() for row in horizon]
     failed = sum(bool(row["faults"]) for row in rows)
     yield (
@@ -116,6 +117,15 @@ def bars(results: dict) -> Iterator[tuple[str, str, bool]]:
         f"{failed} of {len(rows)} not",
         not failed,
     )
+
+
+def timing_bars(timing: list[dict]) -> Iterator[tuple[str, str, bool]]:
+    for row in timing:
+        bar = MILLISECONDS[row["points"], row["horizon"]]
+        if row["contender"] == "auto" and bar is not None:
+            took = 1000 * row["cpu_seconds"]
+            name = f"{row['points']:,} points, {row['horizon']}, processor time on one core"
+            yield f"{name}: <= {bar} ms", f"{took:.0f} ms", took <= bar
 
 
 def contest_tables(contest: dict[str, list[dict]]) -> str:
@@ -177,10 +187,10 @@ def weather_table(results: dict) -> str:
     return table(["", *(f"{loss} {h}" for h in HORIZONS for loss in LOSSES)], rows)
 
 
-def timing_table(results: dict) -> str:
-    timed = {(r["contender"], r["points"], r["horizon"]): r for r in results["timing"]}
+def timing_table(timing: list[dict]) -> str:
+    timed = {(r["contender"], r["points"], r["horizon"]): r for r in timing}
     rows = []
-    for contender in dict.fromkeys(row["contender"] for row in results["timing"]):
+    for contender in dict.fromkeys(row["contender"] for row in timing):
         found = [timed.get((contender, *key)) for key in MILLISECONDS]
         cells = [f"{1000 * r['cpu_seconds']:.0f} ({1000 * r['seconds']:.0f})" if r else "" for r in found]
         rows.append([PEERS.get(contender, contender), *cells])
@@ -229,10 +239,26 @@ def versions(with_peers: bool) -> str:
     return f"{told}. Peers: {', '.join(f'{name} {number}' for name, number in pairs)}"
 
 
+def verdict(bar: str, got: str, passed: bool) -> list[str]:
+    return [bar, got, "pass" if passed else "**miss**"]
+
+
+def timed_anew(text: str, timing: list[dict]) -> str:
+    """A report with other times: its bars of them, how many are held, and the section of all of them."""
+    for bar in timing_bars(timing):
+        line = f"| {' | '.join(verdict(*bar))} |"
+        text = re.sub(rf"^\| {re.escape(bar[0])} \|.*$", lambda _, line=line: line, text, flags=re.MULTILINE)
+    held, missed = text.count("| pass |"), text.count("| **miss** |")
+    text = re.sub(r"\d+ of \d+ bars held", f"{held} of {held + missed} bars held", text)
+    stamp = f"Measured apart from the rest, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC; {machine()}."
+    section = "\n\n".join([TIME, TIME_IS, stamp, timing_table(timing)])
+    return re.sub(rf"^{TIME}$.*?(?=^## )", lambda _: f"{section}\n\n", text, flags=re.MULTILINE | re.DOTALL)
+
+
 def markdown(results: dict, samples: list[Sample], command: str) -> str:
     judged = list(bars(results))
     held = sum(passed for _, _, passed in judged)
-    verdicts = [[bar, got, "pass" if passed else "**miss**"] for bar, got, passed in judged]
+    verdicts = [verdict(*bar) for bar in judged]
     shipped = "; ".join(f"{s.name} ({s.provenance}, {s.interval_minutes} min)" for s in samples)
     origins = results["origins"]
     parts = [
@@ -254,10 +280,9 @@ def markdown(results: dict, samples: list[Sample], command: str) -> str:
         "The same forecasts by auto when it is told the true temperature (and irradiance, for PV) of the horizon: "
         "an upper bound, since a weather forecast errs.",
         weather_table(results),
-        "## Time",
-        "Milliseconds of processor time of one forecast in one process pinned to one core, in brackets those on "
-        "the clock, which hold whatever else ran there; medians of 9 after a warm-up (of 2 for peers).",
-        timing_table(results),
+        TIME,
+        TIME_IS,
+        timing_table(results["timing"]),
         "## Histories as they come",
         "Error of auto's median in % of the mean absolute truth, in brackets that of the healthy history (rows in "
         "brackets are the healthy ones). Sound: every step there, finite, ordered, not negative where the history "
