@@ -23,9 +23,9 @@ from omarino import tracing
 from omarino.postgresql import SETTING, confined_to
 
 RESTED_S = 10.0  # a connection that nobody used for so long is asked whether it lives
-PREPARE_AFTER = (
-    5  # uses; psycopg's own default. Django's cursors put values in themselves and are not prepared
-)
+# Uses, as psycopg itself has it; Django's own cursors put values in themselves and are not prepared. OPTIONS says another
+# `prepare_threshold`, or None where sessions are shared, which their names of statements are then too.
+PREPARE_AFTER = 5
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
@@ -36,7 +36,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def get_connection_params(self) -> dict[str, Any]:
         found: dict[str, Any] = super().get_connection_params()
-        return {**found, "prepare_threshold": PREPARE_AFTER}
+        asked = self.settings_dict["OPTIONS"].get("prepare_threshold", PREPARE_AFTER)
+        return {**found, "prepare_threshold": asked}
 
     def ask(self, statement: LiteralString, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
         """The rows of a question asked all day: planned once a connection, and past Django's ways of composing it.

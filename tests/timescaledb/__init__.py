@@ -43,7 +43,12 @@ def timescaledb() -> Iterator[dict[str, Any]]:
             "PORT": port,
             "CONN_MAX_AGE": None,
             "CONN_HEALTH_CHECKS": False,
-            "OPTIONS": {"sslmode": "disable", "connect_timeout": 30, "options": "-c timezone=UTC"},
+            "OPTIONS": {
+                "sslmode": "disable",
+                "connect_timeout": 30,
+                "options": "-c timezone=UTC",
+                "prepare_threshold": None,  # one session answers on every connection
+            },
         }
     finally:
         server.kill()
