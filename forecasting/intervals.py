@@ -56,10 +56,13 @@ def error_scale(errors: Floats) -> Floats:
     whole = _around(size.sum(axis=0)) / np.maximum(_around(seen.sum(axis=0)), 1e-12)
     overall = float(size.sum() / seen.sum())
     whole = 0.9 * whole + 0.1 * overall
-    age = np.subtract.outer(np.arange(errors.shape[0]), np.arange(errors.shape[0])).astype(np.float64)
-    past = age >= 0
-    long = np.where(past, np.exp(-np.abs(age) / LONG_MEMORY_DAYS), 0.0)
-    short = np.where(past, np.exp(-np.abs(age) / SHORT_MEMORY_DAYS), 0.0)
+    days = np.arange(errors.shape[0])
+    age = np.subtract.outer(days, days) + days.size  # at 0..size what is still to come
+    to_come = np.zeros(days.size)
+    long, short = (
+        np.concatenate((to_come, np.exp(-days / memory)))[age]
+        for memory in (LONG_MEMORY_DAYS, SHORT_MEMORY_DAYS)
+    )
     prior = 5.0  # days that count as an average slot until the slot has a record of its own
     num, den = _around(long @ size), _around(long @ seen)
     slot = (num + prior * whole) / (den + prior)

@@ -74,10 +74,12 @@ def fit_ridge(design: Design, slot_prior: float, *, rolling: bool = False, expla
     """
     x, m = design.features, design.features.shape[1]
     root = np.sqrt(design.weight.T)
-    scale = np.sqrt((x**2 * design.weight.T[..., None]).mean(axis=(0, 1)) / max(design.weight.mean(), 1e-12))
+    weighted = np.concatenate((x, design.target.T[..., None]), axis=2)
+    weighted *= root[..., None]
+    spread = np.einsum("pmf,pmf->f", weighted[..., :-1], weighted[..., :-1]) / root.size
+    scale = np.sqrt(spread / max(design.weight.mean(), 1e-12))
     scale[scale < 1e-12] = np.inf
-    x = x / scale
-    weighted = np.concatenate((x, design.target.T[..., None]), axis=2) * root[..., None]
+    weighted[..., :-1] /= scale
     priors = (POOLED_PRIOR_DAYS + POOLED_PRIOR_DAYS_SQUARED / (m + 1), slot_prior)
     fold = folds_of(design.day)
     grams = np.stack([_gram(weighted[:, fold == k]) for k in range(FOLDS)])
@@ -86,10 +88,10 @@ def fit_ridge(design: Design, slot_prior: float, *, rolling: bool = False, expla
     for k in range(FOLDS):
         rows = np.flatnonzero(fold == k)
         if rows.size:
-            coefficients = _solve(total - grams[k], priors)
+            coefficients = _solve(total - grams[k], priors) / scale
             held[rows] = np.matmul(x[:, rows], coefficients[..., None])[..., 0].T
-    coefficients = _solve(total, priors)
-    before = _rolled(x, weighted, design, priors) if rolling else np.full_like(held, np.nan)
+    coefficients = _solve(total, priors) / scale
+    before = _rolled(x, weighted, scale, design, priors) if rolling else np.full_like(held, np.nan)
     added = x[:, -1] * coefficients
     if not explained:
         return Fit(ahead=added.sum(axis=1), held=held, before=before)
@@ -103,7 +105,9 @@ def _means(x: Floats, weight: Floats) -> Floats:
     return np.asarray(np.einsum("pmf,pm->pf", x, weight) / total[:, None])
 
 
-def _rolled(x: Floats, weighted: Floats, design: Design, priors: tuple[float, float]) -> Floats:
+def _rolled(
+    x: Floats, weighted: Floats, scale: Floats, design: Design, priors: tuple[float, float]
+) -> Floats:
     """Predictions of each stretch of weeks by a fit on all weeks before it, shape (m, P)."""
     before = np.full(design.base.shape, np.nan)
     week = design.day // 7
@@ -115,7 +119,7 @@ def _rolled(x: Floats, weighted: Floats, design: Design, priors: tuple[float, fl
         gram += _gram(weighted[:, done:known])
         done = known
         rows = slice(known, int(np.searchsorted(week, end)))
-        coefficients = _solve(gram, priors)
+        coefficients = _solve(gram, priors) / scale
         before[rows] = np.matmul(x[:, rows], coefficients[..., None])[..., 0].T
     return before
 
