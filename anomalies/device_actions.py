@@ -26,6 +26,7 @@ from omarino.errors import HubError
 from omarino.permissions import MODEL_ADMIN
 from registry import artifacts, serving
 from registry.actions import promote_version, register_version
+from registry.errors import VersionExists
 from registry.formats.skops_file import SkopsPredictor
 from registry.models import ModelType, ModelVersion, Reference, Stage
 from registry.training import Trained, request_training, train_now
@@ -239,20 +240,25 @@ def _registered(
         "training_run": str(run.pk),
         **run.parameters,
     }
-    with artifacts.received([skops.io.dumps(pipeline)]) as upload:
-        return register_version(
-            tenant_id=run.tenant_id,
-            by=by,
-            model_name=model_name(run.subject),
-            version=_free_version(run.tenant_id, model_name(run.subject)),
-            metadata=metadata,
-            metrics={
-                "recall": quality["recall"],
-                "custom_metrics": {n: quality[n] for n in ("alarm_rate", "detector_error")},
-            },
-            model_type=ModelType.ANOMALY,
-            upload=upload,
-        )
+    content = skops.io.dumps(pipeline)
+    while True:
+        try:
+            with artifacts.received([content]) as upload:
+                return register_version(
+                    tenant_id=run.tenant_id,
+                    by=by,
+                    model_name=model_name(run.subject),
+                    version=_free_version(run.tenant_id, model_name(run.subject)),
+                    metadata=metadata,
+                    metrics={
+                        "recall": quality["recall"],
+                        "custom_metrics": {n: quality[n] for n in ("alarm_rate", "detector_error")},
+                    },
+                    model_type=ModelType.ANOMALY,
+                    upload=upload,
+                )
+        except VersionExists:  # another training of this device took the name since it was found free
+            continue
 
 
 def _free_version(tenant_id: str, name: str) -> str:
