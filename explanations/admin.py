@@ -6,11 +6,9 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import admin, messages
-from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
-from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils.safestring import mark_safe
 from django.views.decorators.http import require_POST
@@ -20,7 +18,7 @@ from explanations.models import Explanation, Scope, Subject
 from explanations.pictures import OF_SCOPE, picture, title_of
 from explanations.wording import label_of
 from forecasting.models import Forecast
-from omarino.admin import TenantAdmin, person
+from omarino.admin import PageAdmin, person
 from omarino.errors import HubError, NotFound
 from omarino.jobs import JobStatus
 from registry.models import ModelVersion
@@ -33,7 +31,8 @@ PAGES = {
 
 
 @admin.register(Explanation)
-class ExplanationAdmin(TenantAdmin[Explanation]):
+class ExplanationAdmin(PageAdmin[Explanation]):
+    page = "admin/explanations/explanation/page.html"
     list_display = ["what", "scope", "asset_id", "status", "asked"]
     list_filter = ["scope", "subject", "status", "requested_at"]
     search_fields = ["model_name", "asset_id"]
@@ -95,37 +94,19 @@ class ExplanationAdmin(TenantAdmin[Explanation]):
             messages.info(request, "It takes a while; look at this page again.")
         return redirect("admin:explanations_explanation_change", explanation.pk)
 
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        """The page of one explanation."""
-        explanation = self.get_object(request, unquote(object_id))
-        if not self.has_view_permission(request, explanation):
-            raise PermissionDenied
-        if explanation is None:
-            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined, no-any-return]
-        request.current_app = self.admin_site.name
-        context = {
-            **self.admin_site.each_context(request),
-            "opts": self.opts,
-            "title": title_of(explanation),
-            "original": explanation,
-            "explanation": explanation,
-            "pictures": pictures_of(explanation),
-            "parts": [{**part, "label": label_of(part["feature_name"])} for part in explanation.parts],
+    def context_of(self, request: HttpRequest, row: Explanation) -> dict[str, Any]:
+        return {
+            "title": title_of(row),
+            "explanation": row,
+            "pictures": pictures_of(row),
+            "parts": [{**part, "label": label_of(part["feature_name"])} for part in row.parts],
             "importances": [
                 {**each, "label": label_of(each["feature_name"])}
-                for each in explanation.answer.get("global_importances", [])
+                for each in row.answer.get("global_importances", [])
             ],
-            "is_global": explanation.scope == Scope.GLOBAL,
-            "subject_page": PAGES[Subject(explanation.subject)][1],
-            **(extra_context or {}),
+            "is_global": row.scope == Scope.GLOBAL,
+            "subject_page": PAGES[Subject(row.subject)][1],
         }
-        return TemplateResponse(request, "admin/explanations/explanation/page.html", context)
 
 
 def pictures_of(explanation: Explanation) -> list[tuple[str, Any]]:

@@ -5,18 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin, messages
-from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.defaultfilters import filesizeformat
-from django.template.response import TemplateResponse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from features.models import ExportQuerySet, FeatureExport
-from omarino.admin import TenantAdmin
+from omarino.admin import PageAdmin
 from omarino.errors import HubError
 from omarino.jobs import JobStatus
 from omarino.permissions import MayUseFeatures
@@ -25,9 +23,9 @@ DONE = {"cancel": "The export is cancelled.", "retry": "The export is in the que
 
 
 @admin.register(FeatureExport)
-class FeatureExportAdmin(TenantAdmin[FeatureExport]):
-    """Pages of their own; a form for every column would let people write what only a worker may."""
-
+class FeatureExportAdmin(PageAdmin[FeatureExport]):
+    page = "admin/features/featureexport/page.html"
+    act_roles = MayUseFeatures.roles
     list_display = ["title", "state", "share", "row_count", "size", "requested_by", "requested_at"]
     list_filter = ["status", "feature_set"]
     list_per_page = 50
@@ -53,44 +51,26 @@ class FeatureExportAdmin(TenantAdmin[FeatureExport]):
     def size(self, export: FeatureExport) -> str:
         return "–" if export.file_size_bytes is None else filesizeformat(export.file_size_bytes)
 
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        export = self.get_object(request, unquote(object_id))
-        if not self.has_view_permission(request, export):
-            raise PermissionDenied
-        if export is None:
-            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined, no-any-return]
-        if request.method == "POST":
-            return self._act(request, export)
-        request.current_app = self.admin_site.name
-        may = self._has_one_of(request, MayUseFeatures.roles)
-        context = {
-            **self.admin_site.each_context(request),
-            "opts": self.opts,
-            "title": str(export),
-            "export": export,
-            "percent": round(100 * export.progress),
-            "may_cancel": may and not export.is_over,
-            "may_retry": may and export.status in (JobStatus.FAILED, JobStatus.CANCELLED),
-            **(extra_context or {}),
+    def context_of(self, request: HttpRequest, row: FeatureExport) -> dict[str, Any]:
+        may = self.may_act(request)
+        return {
+            "title": str(row),
+            "export": row,
+            "percent": round(100 * row.progress),
+            "may_cancel": may and not row.is_over,
+            "may_retry": may and row.status in (JobStatus.FAILED, JobStatus.CANCELLED),
         }
-        return TemplateResponse(request, "admin/features/featureexport/page.html", context)
 
-    def _act(self, request: HttpRequest, export: FeatureExport) -> HttpResponse:
+    def act(self, request: HttpRequest, row: FeatureExport) -> HttpResponse:
         """What a button asks for, by the same verbs as the API."""
         asked = request.POST.get("do", "")
-        if not self._has_one_of(request, MayUseFeatures.roles) or asked not in DONE:
+        if asked not in DONE:
             raise PermissionDenied
-        exports: ExportQuerySet = FeatureExport.objects.for_tenant(export.tenant_id)
+        exports: ExportQuerySet = FeatureExport.objects.for_tenant(row.tenant_id)
         try:
-            exports.cancel(export.pk) if asked == "cancel" else exports.retry(export.pk)
+            exports.cancel(row.pk) if asked == "cancel" else exports.retry(row.pk)
         except HubError as refusal:
             messages.error(request, str(refusal))
         else:
             messages.success(request, DONE[asked])
-        return redirect("admin:features_featureexport_change", export.pk)
+        return redirect("admin:features_featureexport_change", row.pk)

@@ -5,19 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin, messages
-from django.contrib.admin.utils import unquote
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
-from django.template.response import TemplateResponse
 from django.utils import timezone
 
 from features.models import Asset
 from forecasting.charts import fan_chart, in_words
 from forecasting.models import DriftFlag, Forecast, ForecastQuerySet, ForecastScore
-from omarino.admin import TenantAdmin, person
+from omarino.admin import PageAdmin, TenantAdmin, person
 from omarino.errors import HubError
 from omarino.permissions import MayForecast
 from omarino.templatetags.quantities import percent, quantity
@@ -30,7 +28,8 @@ class ForecastList(ChangeList):
 
 
 @admin.register(Forecast)
-class ForecastAdmin(TenantAdmin[Forecast]):
+class ForecastAdmin(PageAdmin[Forecast]):
+    page = "admin/forecasting/forecast/page.html"
     add_roles = MayForecast.roles
     list_display = [
         "asset_id",
@@ -103,50 +102,27 @@ class ForecastAdmin(TenantAdmin[Forecast]):
                 self.log_addition(request, forecast, "Made from the pages.")
                 messages.success(request, "The forecast is made.")
                 return redirect("admin:forecasting_forecast_change", forecast.pk)
-        return self._page(request, "add", {"title": "Make a forecast", "form": form, **(extra_context or {})})
+        context = {"title": "Make a forecast", "form": form, **(extra_context or {})}
+        return self.page_of(request, "admin/forecasting/forecast/add.html", context)
 
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        """The page of one forecast."""
-        forecast = self.get_object(request, unquote(object_id))
-        if not self.has_view_permission(request, forecast):
-            raise PermissionDenied
-        if forecast is None:
-            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined, no-any-return]
-        asset = Asset.objects.for_tenant(forecast.tenant_id).filter(asset_id=forecast.asset_id).first()
-        chart = fan_chart(forecast, asset)
-        steps = list(forecast.steps())
-        context = {
-            "title": f"{asset or forecast.asset_id}: {forecast.forecast_type} forecast",
-            "forecast": forecast,
-            "original": forecast,
+    def context_of(self, request: HttpRequest, row: Forecast) -> dict[str, Any]:
+        asset = Asset.objects.for_tenant(row.tenant_id).filter(asset_id=row.asset_id).first()
+        chart = fan_chart(row, asset)
+        return {
+            "title": f"{asset or row.asset_id}: {row.forecast_type} forecast",
+            "forecast": row,
             "asset": asset,
-            "steps": steps,
+            "steps": list(row.steps()),
             "zone": chart["zone"],
             "chart": chart,
-            "chart_in_words": in_words(chart, forecast),
+            "chart_in_words": in_words(chart, row),
             "may_make": self.has_add_permission(request),
             "now": timezone.now(),
-            **(extra_context or {}),
         }
-        return self._page(request, "page", context)
 
     def _assets(self, request: HttpRequest) -> QuerySet[Asset]:
         who = person(request)
         return Asset.objects.all() if who.is_superuser else Asset.objects.for_tenant(who.tenant_id)
-
-    def _page(self, request: HttpRequest, name: str, context: dict[str, Any]) -> TemplateResponse:
-        request.current_app = self.admin_site.name
-        return TemplateResponse(
-            request,
-            f"admin/forecasting/forecast/{name}.html",
-            {**self.admin_site.each_context(request), "opts": self.opts, **context},
-        )
 
 
 @admin.register(ForecastScore)
