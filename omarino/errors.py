@@ -1,4 +1,4 @@
-"""The root of the error family. No framework here: a status is a number, `omarino.api` sends it."""
+"""The root of the error family. No framework here: a status is a number, `omarino.problems` sends it."""
 
 from __future__ import annotations
 

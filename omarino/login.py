@@ -32,11 +32,11 @@ from mozilla_django_oidc.views import (
 )
 from rest_framework.exceptions import AuthenticationFailed
 
-from omarino.api import answer_outage
 from omarino.authentication import Principal, audiences, principal_of, verified
 from omarino.errors import IdentityUnavailable
 from omarino.models import User
 from omarino.permissions import ROLES
+from omarino.problems import answer_outage
 from omarino.signing_in import keep_provider_session
 
 KEPT_FOR_RENEWALS = 4  # a session ends by itself after so many times without a page

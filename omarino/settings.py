@@ -649,13 +649,13 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "omarino.metrics.RequestMetricsMiddleware",
-    "omarino.api.RequestIdMiddleware",
+    "omarino.edge.RequestIdMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "omarino.policy.PolicyMiddleware",
     *(["corsheaders.middleware.CorsMiddleware"] if CORS_ALLOWED_ORIGINS else []),
     "omarino.limits.RateLimitHeaders",
-    "omarino.api.EdgeMiddleware",
+    "omarino.edge.EdgeMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -664,7 +664,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "omarino.login.Renewal",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "omarino.api.OutageMiddleware",
+    "omarino.problems.OutageMiddleware",
 ]
 ROOT_URLCONF = "omarino.urls"
 WSGI_APPLICATION = "omarino.wsgi.application"
@@ -772,7 +772,7 @@ REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["omarino.api.JSONRenderer", "omarino.api.BrowsableRenderer"],
     "DEFAULT_PAGINATION_CLASS": "omarino.api.Pagination",
     "DEFAULT_SCHEMA_CLASS": "omarino.openapi.Schema",
-    "EXCEPTION_HANDLER": "omarino.api.handle_exception",
+    "EXCEPTION_HANDLER": "omarino.problems.handle_exception",
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
 SPECTACULAR_SETTINGS = {

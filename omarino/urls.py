@@ -11,10 +11,10 @@ from omarino.audit_views import AuditListView, AuditRecordView
 from omarino.health import DetailedHealthView, HealthView
 from omarino.scraping import MetricsView
 
-handler400 = "omarino.api.handler400"
-handler403 = "omarino.api.handler403"
-handler404 = "omarino.api.handler404"
-handler500 = "omarino.api.handler500"
+handler400 = "omarino.problems.handler400"
+handler403 = "omarino.problems.handler403"
+handler404 = "omarino.problems.handler404"
+handler500 = "omarino.problems.handler500"
 
 # ReDoc writes its styles into the page and searches in a worker; no other page may.
 redoc = csp_update({"style-src": [SELF, UNSAFE_INLINE], "worker-src": [SELF, "blob:"]})(
