@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import numpy as np
 import structlog
@@ -14,8 +14,8 @@ from features.models import Asset
 from forecasting import sent_histories
 from forecasting.errors import NoProductionVersion, UnknownForecaster
 from forecasting.forecasters import FORECASTERS, forecaster_named
-from forecasting.forecasters.base import Forecaster, Outcome, Series
-from forecasting.horizon import target_times
+from forecasting.forecasters.base import Forecaster, Outcome, Problem, Series
+from forecasting.horizon import moment_of, target_times
 from forecasting.inputs import SEED, Asked, digest_of, problem_of, stored_points
 from forecasting.models import Forecast, HistorySource
 from forecasting.registered import registered_forecaster
@@ -44,8 +44,8 @@ def make_forecast(
     began = time.perf_counter()
     forecaster, version, identity = _forecaster(tenant_id, model_name)
     asset = Asset.objects.for_tenant(tenant_id).filter(asset_id=asset_id).first()
-    is_stored = historical_data is None
     asked = Asked(tenant_id, asset_id, horizon_hours, interval_minutes, as_of, features or {})
+    is_stored = historical_data is None
     points = stored_points(asked) if historical_data is None else historical_data
     problem, notes = problem_of(asked, points, asset)
     algorithm = forecaster.name if forecaster.name in FORECASTERS else "registered"
@@ -53,41 +53,23 @@ def make_forecast(
         outcome = forecaster.forecast(problem, seed=SEED)
     warnings = [
         *(f"The field {name!r} is not known and was ignored." for name in ignored_fields),
-        *(_age_warning(problem.series, as_of) if is_stored else _ahead_warning(problem.series, as_of)),
+        *_start_warning(problem.series, as_of, is_stored=is_stored),
         *notes,
         *outcome.warnings,
     ]
     forecast = Forecast(
-        tenant_id=tenant_id,
-        asset_id=asset_id,
         forecast_type=forecast_type,
-        unit=asset.unit if asset else "",
-        horizon_hours=horizon_hours,
-        interval_minutes=interval_minutes,
         model_name=forecaster.name,
         model_version=version,
-        as_of=as_of,
         history_source=HistorySource.STORED if is_stored else HistorySource.BODY,
         inputs_digest=digest_of(identity, problem),
-        given_features=dict(features or {}),
-        seed=SEED,
         warnings=list(dict.fromkeys(warnings)),
-        **_columns_of(outcome),
+        **_columns_asked(asked, asset),
+        **_columns_found(outcome),
     )
-    with transaction.atomic():
-        forecast.save(force_insert=True)
-        if not is_stored:
-            sent_histories.keep(forecast, problem)
+    _keep(forecast, None if is_stored else problem)
     metrics.PREDICTIONS.labels("forecast", algorithm).inc()
-    log.info(
-        "forecast_generated",
-        tenant_id=tenant_id,
-        asset_id=asset_id,
-        model_name=forecaster.name,
-        horizon_hours=horizon_hours,
-        latency_ms=metrics.elapsed_ms(began),
-        forecast_id=str(forecast.pk),
-    )
+    _tell(forecast, began)
     return forecast
 
 
@@ -103,34 +85,39 @@ def _forecaster(tenant_id: str, model_name: str) -> tuple[Forecaster, str, str]:
     return built_in, BUILT_IN_VERSION, built_in.name
 
 
-def _age_warning(series: Series, as_of: datetime) -> list[str]:
-    """Say so when the forecast starts long before the time it is asked for."""
-    last = target_times(series, 1)[0].astype("datetime64[us]").item().replace(tzinfo=UTC)
-    age = as_of - last
-    if age <= max(STALE, 2 * timedelta(minutes=series.interval_minutes)):
-        return []
-    return [
-        f"The last reading is {age.days} days old; the forecast starts there, at {last:%Y-%m-%d %H:%M} UTC."
-    ]
+def _start_warning(series: Series, as_of: datetime, *, is_stored: bool) -> list[str]:
+    """Say so when stored readings end long before the time of the forecast, or a given history long after it: a wrong
+    year in its timestamps moves the whole forecast."""
+    starts_at = moment_of(target_times(series, 1)[0])
+    usual = max(STALE, 2 * timedelta(minutes=series.interval_minutes))
+    at = f"the forecast starts there, at {starts_at:%Y-%m-%d %H:%M} UTC."
+    if is_stored and as_of - starts_at > usual:
+        return [f"The last reading is {(as_of - starts_at).days} days old; {at}"]
+    if not is_stored and starts_at - as_of > usual:
+        ends = f"The history ends after {as_of:%Y-%m-%d %H:%M} UTC"
+        return [f"{ends}; {at} Check the timestamps when that is not meant."]
+    return []
 
 
-def _ahead_warning(series: Series, as_of: datetime) -> list[str]:
-    """Say so when the given history ends after the time it is asked for: a wrong year moves the whole forecast."""
-    first = target_times(series, 1)[0].astype("datetime64[us]").item().replace(tzinfo=UTC)
-    if first - as_of <= max(STALE, 2 * timedelta(minutes=series.interval_minutes)):
-        return []
-    return [
-        f"The history ends after {as_of:%Y-%m-%d %H:%M} UTC; the forecast starts there, at {first:%Y-%m-%d %H:%M} UTC. "
-        "Check the timestamps when that is not meant."
-    ]
+def _columns_asked(asked: Asked, asset: Asset | None) -> dict[str, object]:
+    return {
+        "tenant_id": asked.tenant_id,
+        "asset_id": asked.asset_id,
+        "unit": asset.unit if asset else "",
+        "horizon_hours": asked.horizon_hours,
+        "interval_minutes": asked.interval_minutes,
+        "as_of": asked.as_of,
+        "given_features": dict(asked.given),
+        "seed": SEED,
+    }
 
 
-def _columns_of(outcome: Outcome) -> dict[str, object]:
+def _columns_found(outcome: Outcome) -> dict[str, object]:
     p10, p50, p90 = outcome.quantiles.T.tolist()
     accuracy = outcome.accuracy
     return {
         "algorithm": outcome.algorithm,
-        "first_target_at": outcome.times[0].astype("datetime64[us]").item().replace(tzinfo=UTC),
+        "first_target_at": moment_of(outcome.times[0]),
         "p10": p10,
         "p50": p50,
         "p90": p90,
@@ -143,3 +130,23 @@ def _columns_of(outcome: Outcome) -> dict[str, object]:
         "features_used": list(outcome.features_used),
         "training_samples": outcome.training_samples,
     }
+
+
+def _keep(forecast: Forecast, sent: Problem | None) -> None:
+    """The row, and the history that came with the request, or neither."""
+    with transaction.atomic():
+        forecast.save(force_insert=True)
+        if sent is not None:
+            sent_histories.keep(forecast, sent)
+
+
+def _tell(forecast: Forecast, began: float) -> None:
+    log.info(
+        "forecast_generated",
+        tenant_id=forecast.tenant_id,
+        asset_id=forecast.asset_id,
+        model_name=forecast.model_name,
+        horizon_hours=forecast.horizon_hours,
+        latency_ms=metrics.elapsed_ms(began),
+        forecast_id=str(forecast.pk),
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from features import history
 from features.models import WEATHER_COLUMNS
 from forecasting.errors import FeatureLengthMismatch
 from forecasting.forecasters.base import Covariates, Series
-from forecasting.horizon import covariates_on_grid, target_times
+from forecasting.horizon import covariates_on_grid, moment_of, target_times
 
 Readings = dict[str, tuple[NDArray[np.int64], NDArray[np.float64]]]
 
@@ -34,13 +34,13 @@ def known_beside(
     `as_known_at` is left out; None for nothing.
     """
     targets = target_times(series, steps)
-    start, end = _moment(series.start), _moment(targets[-1]) + timedelta(minutes=series.interval_minutes)
+    start, end = moment_of(series.start), moment_of(targets[-1]) + timedelta(minutes=series.interval_minutes)
     readings = _weather_known_at(tenant_id, asset_id, start, end, as_of, as_known_at)
     warnings = []
     for name, values in given.items():
         ahead = _one_for_each_step(name, values, steps)
         past = readings.get(name) or _metric(
-            tenant_id, asset_id, name, start, _moment(targets[0]), as_known_at
+            tenant_id, asset_id, name, start, moment_of(targets[0]), as_known_at
         )
         if past is None:
             warnings.append(f"The feature {name!r} has no stored past to learn from, so it was not used.")
@@ -110,9 +110,3 @@ def _one_for_each_step(name: str, values: Sequence[float] | float, steps: int) -
     if ahead.size != steps:
         raise FeatureLengthMismatch(name=name, have=ahead.size, need=steps)
     return ahead
-
-
-def _moment(time: np.datetime64) -> datetime:
-    return datetime.fromtimestamp(0, UTC) + timedelta(
-        microseconds=int(time.astype("datetime64[us]").astype(np.int64))
-    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import lru_cache
 
 import holidays
@@ -17,6 +18,7 @@ from forecasting.series import Calendar, Covariates, Series
 MIN_POINTS = 2
 MAX_NATIVE_MINUTES = 2 * 1440  # what lies between readings further apart was not seen by anybody
 MAX_GRID = 131_072  # 15-minute readings of 3.7 years; older ones no longer change a forecast
+FINER, COARSER = 0.75, 1.5  # intervals: readings at most so far apart, and readings further apart
 _US_PER_MINUTE = 60_000_000
 
 Floats = NDArray[np.float64]
@@ -49,28 +51,16 @@ def regular_series(
     native = usual_distance(known)
     if native > MAX_NATIVE_MINUTES * _US_PER_MINUTE:
         raise ReadingsTooFarApart(days=f"{native / _US_PER_MINUTE / 1440:.3g}")
-    if native <= 0.75 * step:
-        cells, last = _bins_ending_with_the_last_reading(known, step, round(native))
-        warnings.append(
-            f"Readings come every {native / _US_PER_MINUTE:g} minutes and were "
-            f"{'summed' if adds_up else 'averaged'} over {interval_minutes} minutes."
-        )
-    else:
-        last = int(known[-1])
-        cells = np.rint((known - last) / step).astype(np.int64)
-    cells -= cells[-1]
+    cells, last = _cells(known, step, native)
     length = int(min(MAX_GRID, 1 - cells[0]))
+    warnings.extend(_resampling_warning(native, interval_minutes, adds_up=adds_up))
     if length <= -int(cells[0]):
         warnings.append(f"Only the last {length} intervals of the history were used.")
-    grid = mean_per_cell(cells + length - 1, readings, length)
-    if native > 1.5 * step:
+    if native > COARSER * step:
         grid = _interpolated(known, readings, last - step * np.arange(length - 1, -1, -1), native)
-        warnings.append(
-            f"Readings come every {native / _US_PER_MINUTE:g} minutes; values every {interval_minutes} "
-            f"minutes between them are {'shared out' if adds_up else 'interpolated'}. Errors and bands were "
-            "measured on those, not on readings."
-        )
-    if adds_up and not 0.75 * step < native <= 1.5 * step:
+    else:
+        grid = mean_per_cell(cells + length - 1, readings, length)
+    if adds_up and not FINER * step < native <= COARSER * step:
         grid *= step / native  # the mean of a part, times the parts: a missing part is taken as the others
     if (have := int(np.isfinite(grid).sum())) < MIN_POINTS and length == MAX_GRID:
         raise SeriesTooShort(have=have, need=MIN_POINTS)  # one stray time, far ahead of all others
@@ -96,6 +86,16 @@ def grid_times(series: Series, first: int = 0, count: int | None = None) -> NDAr
     count = series.values.size - first if count is None else count
     minutes = series.interval_minutes * np.arange(first, first + count)
     return (series.start + minutes * np.timedelta64(60_000_000, "us")).astype("datetime64[s]")
+
+
+def moment_of(time: np.datetime64) -> datetime:
+    """A UTC time of the grid as Django and JSON want it.
+
+    >>> moment_of(np.datetime64("2026-01-01T03:00", "s"))
+    datetime.datetime(2026, 1, 1, 3, 0, tzinfo=datetime.timezone.utc)
+    """
+    found: datetime = time.astype("datetime64[us]").item()
+    return found.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,10 +194,33 @@ def _usable(times: Ints, values: Floats) -> tuple[Ints, Floats, list[str]]:
     return known, readings, warnings
 
 
-def _bins_ending_with_the_last_reading(known: Ints, step: int, native: int) -> tuple[Ints, int]:
-    end = int(known[-1]) + native
-    cells = -((end - known - 1) // step) - 1
-    return cells.astype(np.int64), end - step
+def _cells(known: Ints, step: int, native: float) -> tuple[Ints, int]:
+    """The interval of each reading, the last one 0 and those before it negative, and the time at which that one begins.
+
+    Readings finer than the intervals fill the last one up to its end, so that it is not half full.
+    """
+    if native > FINER * step:
+        last = int(known[-1])
+        cells = np.rint((known - last) / step).astype(np.int64)
+    else:
+        end = int(known[-1]) + round(native)
+        last = end - step
+        cells = -((end - known - 1) // step) - 1
+    return cells - cells[-1], last
+
+
+def _resampling_warning(native: float, interval_minutes: int, *, adds_up: bool) -> Sequence[str]:
+    come = f"Readings come every {native / _US_PER_MINUTE:g} minutes"
+    if native <= FINER * interval_minutes * _US_PER_MINUTE:
+        merged = "summed" if adds_up else "averaged"
+        return [f"{come} and were {merged} over {interval_minutes} minutes."]
+    if native > COARSER * interval_minutes * _US_PER_MINUTE:
+        parted = "shared out" if adds_up else "interpolated"
+        return [
+            f"{come}; values every {interval_minutes} minutes between them are {parted}. Errors and bands were "
+            "measured on those, not on readings."
+        ]
+    return []
 
 
 def _interpolated(known: Ints, values: Floats, grid: Ints, reach: float) -> Floats:

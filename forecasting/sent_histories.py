@@ -9,6 +9,7 @@ from django.conf import settings
 
 from forecasting.errors import HistoryNotKept
 from forecasting.forecasters.base import Calendar, Problem, Series
+from forecasting.horizon import moment_of
 from forecasting.models import Forecast, SentHistory
 from forecasting.packing import packed, unpacked
 
@@ -24,7 +25,7 @@ def keep(forecast: Forecast, problem: Problem) -> None:
         forecast=forecast,
         tenant_id=forecast.tenant_id,
         kept_since=forecast.made_at,
-        start_at=series.start.astype("datetime64[us]").item().replace(tzinfo=UTC),
+        start_at=moment_of(series.start),
         count=series.values.size,
         values=packed(series.values),
         timezone=calendar.timezone,
