@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
@@ -14,6 +15,7 @@ from features import compute
 from features.catalog import feature_set
 from forecasting.models import Forecast
 from forecasting.recursive import measured_bands
+from forecasting.registered import forecaster_of
 from omarino.authentication import Principal
 from registry.models import ModelVersion, Stage
 from tests.conftest import ClientOf
@@ -72,7 +74,38 @@ def ask(client: Any, **changes: Any) -> Any:
     return client.post("/ai/forecast", body)
 
 
-def by_hand(model: lightgbm.Booster, values: np.ndarray[Any, Any], steps: int) -> list[float]:
+class Weighted:
+    """Of the last hour a half, of the same hour yesterday and of the day a quarter each."""
+
+    weights = [0.0, 0.0, 0.0, 0.5, 0.25, 0.25]
+
+    def predict(self, rows: Any) -> Any:
+        return np.asarray(rows, dtype=np.float64) @ self.weights
+
+
+def network_forecasts(client: Any, content: bytes) -> None:
+    """That it is registered, and forecasts as one worked by hand does: `content` must answer as `Weighted` does."""
+    said = {**BASIC, "trained_until": TRAINED_UNTIL, "feature_names": feature_set("forecast_basic").names}
+    body = {
+        "tenant_id": "alpha",
+        "model_name": "site-load",
+        "version": "v1.0.0",
+        "stage": "production",
+        "metadata": {"framework": "network", **said},
+        "model_file": base64.b64encode(content).decode(),
+    }
+    registered = client.post("/ai/models/register", body)
+    assert registered.status_code == 201, registered.json()
+
+    answer = ask(client, horizon_hours=3)
+
+    assert answer.status_code == 200, answer.json()
+    points = [step["point_forecast"] for step in answer.json()["forecasts"]]
+    assert points == pytest.approx(by_hand(Weighted(), load(), 3), rel=1e-5)  # networks count in float32
+    assert answer.json()["metadata"]["warnings"] == []
+
+
+def by_hand(model: Any, values: np.ndarray[Any, Any], steps: int) -> list[float]:
     """forecast_basic, one hour after the other, from readings and from what was predicted before."""
     line: list[float] = values.tolist()
     for _ in range(steps):
@@ -96,6 +129,12 @@ def test_it_is_asked_step_by_step_with_features_as_of_each_step(
     assert answer["metadata"]["features_used"] == list(feature_set("forecast_basic").names)
     assert answer["metadata"]["warnings"] == []
     assert answer["metadata"]["training_date"] is None
+
+
+def test_a_keras_network_forecasts_from_its_own_process(alice: Principal, client_of: ClientOf) -> None:
+    make_readings(alice, load(), start=START)
+
+    network_forecasts(client_of(alice), models_made.keras_weighted(Weighted.weights))
 
 
 def test_its_band_is_measured_on_this_history(alice: Principal, client_of: ClientOf) -> None:
@@ -137,8 +176,16 @@ def test_the_same_question_has_the_same_answer_and_digest(alice: Principal, clie
     assert first["forecasts"] == second["forecasts"]
     one, other = Forecast.objects.order_by("made_at")
     assert one.inputs_digest == other.inputs_digest
-    ModelVersion.objects.update(sha256="f" * 64)  # other bytes under the same name would be another forecast
     assert (one.model_name, one.model_version) == ("site-load", "v1.0.0")
+
+
+def test_other_bytes_under_the_same_name_are_another_forecast(alice: Principal) -> None:
+    version = registered(alice)
+    before = forecaster_of(version).identity
+
+    version.sha256 = "f" * 64
+
+    assert forecaster_of(version).identity != before
 
 
 def test_a_history_in_the_body_serves_as_well(alice: Principal, client_of: ClientOf) -> None:

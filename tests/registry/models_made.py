@@ -132,3 +132,23 @@ def keras_network(kind: str = "regression") -> tuple[bytes, list[list[float]]]:
             command, env={**os.environ, "KERAS_BACKEND": "numpy"}, capture_output=True, text=True, check=True
         ).stdout
         return path.read_bytes(), json.loads(said.splitlines()[-1])
+
+
+KERAS_WEIGHTED = """
+import json, sys
+import keras, numpy as np
+weights = np.array(json.loads(sys.argv[2]), dtype="float32")
+layer = keras.layers.Dense(1)
+model = keras.Sequential([keras.Input(weights.shape), layer])
+layer.set_weights([weights[:, None], np.zeros(1, dtype="float32")])
+model.save(sys.argv[1])
+"""
+
+
+def keras_weighted(weights: list[float]) -> bytes:
+    """A model saved by Keras that answers the weighted sum of its features."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "model.keras"
+        command = [sys.executable, "-c", KERAS_WEIGHTED, str(path), json.dumps(weights)]
+        subprocess.run(command, env={**os.environ, "KERAS_BACKEND": "numpy"}, capture_output=True, check=True)
+        return path.read_bytes()

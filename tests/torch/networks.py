@@ -1,4 +1,5 @@
-"""Run as a program: makes the models of these tests in a folder, and says what PyTorch itself answers for `rows.json`."""
+"""Run as a program: makes the models of these tests in a folder, and says what PyTorch itself answers for `rows.json`;
+`weights.json` makes another."""
 
 from __future__ import annotations
 
@@ -38,6 +39,10 @@ def main(folder: Path) -> None:
     torch.export.save(torch.export.export(network, (rows,), dynamic_shapes=free), folder / "network.pt2")
     torch.export.save(torch.export.export(network, (rows,)), folder / "fixed.pt2")
     torch.jit.script(network).save(str(folder / "network.pt"))
+    weighted = torch.nn.Linear(6, 1, bias=False).eval()
+    weighted.weight.data = torch.tensor([json.loads((folder / "weights.json").read_text())])
+    exported = torch.export.export(weighted, (torch.zeros(3, 6),), dynamic_shapes=free)
+    torch.export.save(exported, folder / "weighted.pt2")
     torch.jit.script(Hostile()).save(str(folder / "hostile.pt"))
     (folder / "said.json").write_text(json.dumps(network(rows)[:, 0].tolist()))
 

@@ -24,6 +24,8 @@ from registry.formats.runner import ROOT
 from registry.quarantine import open_apart
 from registry.tables import ARROW
 from tests.conftest import ClientOf
+from tests.factories import make_readings
+from tests.forecasting import test_forecast_by_registered_model as registered_model
 from tests.registry import models_made
 
 ENDLESS, GREEDY, CURIOUS = 11.0, 22.0, 33.0  # as in networks.py
@@ -33,6 +35,7 @@ ENDLESS, GREEDY, CURIOUS = 11.0, 22.0, 33.0  # as in networks.py
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("torch")
     (folder / "rows.json").write_text(json.dumps(models_made.data()[0][:3].tolist()))
+    (folder / "weights.json").write_text(json.dumps(registered_model.Weighted.weights))
     subprocess.run([sys.executable, "-m", "tests.torch.networks", str(folder)], cwd=ROOT, check=True)
     return folder
 
@@ -69,6 +72,13 @@ def test_it_answers_what_pytorch_answers(
     np.testing.assert_allclose(by_column["predictions"], expected, atol=1e-6)
     read = pa.ipc.open_stream(by_arrow.content).read_all()
     np.testing.assert_allclose(read.column("prediction").to_numpy(), expected, atol=1e-6)
+
+
+@pytest.mark.django_db
+def test_it_forecasts_step_by_step(alice: Principal, client_of: ClientOf, made: Path) -> None:
+    make_readings(alice, registered_model.load(), start=registered_model.START)
+
+    registered_model.network_forecasts(client_of(alice), (made / "weighted.pt2").read_bytes())
 
 
 def test_code_that_waits_for_its_moment_gets_no_time_no_memory_and_no_file(made: Path) -> None:
