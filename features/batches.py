@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -57,10 +56,6 @@ class Rejections:
         self.total += 1
         if len(self.listed) < self.listed_at_most:
             self.listed.append(Rejection(row, reason))
-
-    def add_all(self, rows: Iterable[int], reasons: Iterable[str]) -> None:
-        for row, reason in zip(rows, reasons, strict=True):
-            self.add(int(row), reason)
 
 
 @dataclass(frozen=True, slots=True)

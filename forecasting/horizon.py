@@ -1,9 +1,8 @@
-"""From raw readings to a regular grid, and from a grid to target times and the site's own calendar."""
+"""From raw readings to a regular grid, from a grid to target times; which days are holidays at the site."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 
@@ -11,7 +10,7 @@ import holidays
 import numpy as np
 from numpy.typing import NDArray
 
-from features.grid import distinct, mean_per_cell, usual_distance, utc_offsets, weekdays
+from features.grid import distinct, mean_per_cell, usual_distance
 from forecasting.errors import ReadingsTooFarApart, SeriesTooShort
 from forecasting.series import Calendar, Covariates, Series
 
@@ -96,39 +95,6 @@ def moment_of(time: np.datetime64) -> datetime:
     """
     found: datetime = time.astype("datetime64[us]").item()
     return found.replace(tzinfo=UTC)
-
-
-@dataclass(frozen=True, slots=True)
-class LocalCalendar:
-    """What the clock and the calendar on the wall say, one entry a time.
-
-    hour: hour of the day with its fraction, 0 <= hour < 24. weekday: Monday is 0.
-    day_of_year: 0 on 1 January. is_holiday: national (or the subdivision's) public holiday.
-    """
-
-    hour: Floats
-    weekday: Ints
-    day_of_year: Ints
-    is_holiday: NDArray[np.bool_]
-
-
-def local_calendar(times: NDArray[np.datetime64], calendar: Calendar) -> LocalCalendar:
-    """Local hour, weekday, day of the year and holiday flag of each UTC time.
-
-    >>> spring_forward = np.array(["2026-03-29T00:30", "2026-03-29T01:30"], dtype="datetime64[s]")
-    >>> local_calendar(spring_forward, Calendar("Europe/Berlin", "DE")).hour
-    array([1.5, 3.5])
-    """
-    seconds = times.astype("datetime64[s]").astype(np.int64)
-    wall = seconds + utc_offsets(seconds, calendar.timezone)
-    days = wall // 86_400
-    dates = days.astype("datetime64[D]")
-    return LocalCalendar(
-        hour=(wall - days * 86_400) / 3600.0,
-        weekday=weekdays(days),
-        day_of_year=(dates - dates.astype("datetime64[Y]")).astype(np.int64),
-        is_holiday=is_holiday(days, calendar),
-    )
 
 
 def is_holiday(days: Ints, calendar: Calendar) -> NDArray[np.bool_]:

@@ -42,22 +42,6 @@ def mean_absolute_percentage_error(observed: Floats, forecast: Floats) -> float 
     return float(np.mean(np.abs(observed - forecast)[enough] / size[enough]))
 
 
-def mean_absolute_scaled_error(observed: Floats, forecast: Floats, history: Floats, season: int) -> float:
-    """MAE as a multiple of the seasonal naive's MAE in the history; below 1.0 is better than it.
-
-    Args:
-        observed, forecast: shape (h,). history: shape (n,), n > season. season: its length in steps.
-
-    Returns:
-        NaN when the history repeats itself exactly. Hyndman and Koehler (2006), IJF 22:679.
-
-    >>> mean_absolute_scaled_error(np.array([5.0]), np.array([4.0]), np.array([1.0, 3.0, 5.0]), 1)
-    0.5
-    """
-    naive = _mean(np.abs(history[season:] - history[:-season]))
-    return mean_absolute_error(observed, forecast) / naive if naive > 0 else float("nan")
-
-
 def pinball_loss(observed: Floats, forecast: Floats, quantile: float) -> float:
     """Mean pinball loss of one quantile, in the unit of the series; the true quantile has the least.
 

@@ -27,6 +27,15 @@ def test_days_end_with_the_last_reading() -> None:
     assert days.weekday[-1, -1] == 3
 
 
+def test_weekdays_and_holidays_are_those_of_the_sites_own_date() -> None:
+    readings = Series(np.datetime64("2025-04-28T21:00", "us"), 60, np.ones(48))
+    days = cut_into_days(Problem(readings, 24, Calendar("Europe/Berlin", "DE")))
+
+    # the last reading is at 22:00 on Wednesday 30 April in Berlin; May Day begins two hours before it does in UTC
+    assert days.weekday[-1].tolist() == [2] + [3] * 23
+    assert days.holiday[-1].tolist() == [0.0] + [1.0] * 23
+
+
 def test_the_hour_spring_skips_is_bridged_and_the_one_autumn_repeats_is_averaged() -> None:
     spring = cut_into_days(
         problem(np.arange(1, 48, dtype=np.float64), "2025-03-29T23:00", timezone="Europe/Berlin")

@@ -11,7 +11,7 @@ from forecasting.horizon import (
     covariates_on_grid,
     grid_times,
     has_holidays,
-    local_calendar,
+    is_holiday,
     regular_series,
     target_times,
 )
@@ -166,31 +166,23 @@ def test_order_never_matters_and_the_ends_are_readings(order: list[int], kept: s
     assert np.isfinite(one.values[[0, -1]]).all()
 
 
-def test_the_clock_over_both_dst_changes() -> None:
-    spring = np.array(["2025-03-30T00:30", "2025-03-30T01:30"], "datetime64[s]")
-    autumn = np.array(["2025-10-26T00:30", "2025-10-26T01:30", "2025-10-26T02:30"], "datetime64[s]")
-
-    assert local_calendar(spring, Calendar("Europe/Berlin")).hour.tolist() == [1.5, 3.5]
-    assert local_calendar(autumn, Calendar("Europe/Berlin")).hour.tolist() == [2.5, 2.5, 3.5]
+def days(*dates: str) -> np.ndarray:
+    return np.array(dates, dtype="datetime64[D]").astype(np.int64)
 
 
-def test_weekdays_and_holidays_are_the_sites_own() -> None:
-    # 22:30 UTC on Wednesday 30 April is the first minutes of May Day in Berlin
-    times = np.array(["2025-04-30T21:30", "2025-04-30T22:30"], "datetime64[s]")
+def test_holidays_are_those_of_the_country() -> None:
+    first_of_may = days("2025-04-30", "2025-05-01")
 
-    german = local_calendar(times, Calendar("Europe/Berlin", "DE"))
-
-    assert german.weekday.tolist() == [2, 3]
-    assert german.is_holiday.tolist() == [False, True]
-    assert german.day_of_year.tolist() == [119, 120]
-    assert local_calendar(times, Calendar("Europe/Berlin")).is_holiday.tolist() == [False, False]
+    assert is_holiday(first_of_may, Calendar("Europe/Berlin", "DE")).tolist() == [False, True]
+    assert is_holiday(first_of_may, Calendar("Europe/Berlin")).tolist() == [False, False]
+    assert is_holiday(days("2024-12-31", "2025-01-01"), Calendar("UTC", "DE")).tolist() == [False, True]
 
 
 def test_a_subdivision_has_holidays_of_its_own() -> None:
-    corpus_christi = np.array(["2025-06-19T10:00"], "datetime64[s]")
+    corpus_christi = days("2025-06-19")
 
-    assert local_calendar(corpus_christi, Calendar("Europe/Berlin", "DE", "BY")).is_holiday.all()
-    assert not local_calendar(corpus_christi, Calendar("Europe/Berlin", "DE", "BE")).is_holiday.any()
+    assert is_holiday(corpus_christi, Calendar("Europe/Berlin", "DE", "BY")).all()
+    assert not is_holiday(corpus_christi, Calendar("Europe/Berlin", "DE", "BE")).any()
     assert not has_holidays(Calendar("UTC", "XX"))
 
 

@@ -43,15 +43,6 @@ def test_percentages_leave_out_readings_near_zero() -> None:
     assert metrics.mean_absolute_percentage_error(np.zeros(3), np.ones(3)) is None
 
 
-def test_a_scaled_error_is_in_units_of_the_seasonal_naive() -> None:
-    history = np.array([1.0, 5.0, 2.0, 7.0])  # against two before: 1 and 2, mean 1.5
-
-    scaled = metrics.mean_absolute_scaled_error(np.array([4.0]), np.array([7.0]), history, season=2)
-
-    assert scaled == 2.0
-    assert math.isnan(metrics.mean_absolute_scaled_error(np.ones(1), np.ones(1), np.ones(4), season=1))
-
-
 def test_pinball_charges_the_side_that_was_said_to_be_unlikely() -> None:
     observed = np.array([10.0])
 
