@@ -7,6 +7,15 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 
+def parts(text: str) -> list[str]:
+    """What stands between commas.
+
+    >>> parts("a, b,,")
+    ['a', 'b']
+    """
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
 @dataclass(frozen=True, slots=True)
 class Variable:
     """One row of the table in docs/configuration.md."""

@@ -35,7 +35,8 @@ _secrets: list[str] = []
 
 def keep_secret(values: Iterable[str]) -> None:
     """Hide these wherever they turn up. What is shorter than eight characters would hide words."""
-    _secrets[:] = sorted({value for value in values if len(value) >= 8}, key=len, reverse=True)
+    known = {*_secrets, *(value for value in values if len(value) >= 8)}
+    _secrets[:] = sorted(known, key=len, reverse=True)
 
 
 def in_order(_: Any, __: str, line: Line) -> Line:

@@ -13,11 +13,11 @@ from omarino.env import Variable
 HEAD = """\
 # Configuration
 
-Every setting is an environment variable, read once at start by `omarino/settings.py`. An empty value counts as
+Every setting is an environment variable, read once at start by `omarino/settings/`. An empty value counts as
 unset. When variables are wrong the service does not start, and names all of them at once. `make up` also reads the
 file `.env` beside the Makefile; `.env.example` is one with every variable in it.
 
-This page is written by `make configuration`; its words stand in `omarino/settings.py` and
+This page is written by `make configuration`; its words stand in `omarino/settings/` and
 `omarino/management/commands/describe_settings.py`.
 
 ## Servers
