@@ -95,12 +95,10 @@ def register_version(
 ) -> ModelVersion:
     """Register a version with its artifact, or without one that then comes by `attach_artifact`.
 
-    The artifact is opened apart before anything is written. The files are written before the row is committed, and
-    deleted when it is not, so neither stands without the other; after a crash in between `check_artifacts` does it.
+    The artifact is opened apart before anything is written.
     """
-    label = f"{tenant_id}:{model_name}:{version}"
     if ModelVersion.objects.for_tenant(tenant_id).named(model_name, version).exists():
-        raise VersionExists(model_id=label)
+        raise VersionExists(model_id=f"{tenant_id}:{model_name}:{version}")
     given = metadata.get("feature_names") or []
     portrait = _inspect(upload, declared_by(metadata, given)) if upload is not None else None
     row = ModelVersion(
@@ -116,18 +114,26 @@ def register_version(
         **_columns_of(upload, portrait),
     )
     _check_quantile_models(row, f"{model_name}:{version}")
+    _write(row, model_name, Stage(stage), by=by, upload=upload)
+    row.refresh_from_db()
+    return row
+
+
+def _write(row: ModelVersion, model_name: str, stage: Stage, *, by: Principal, upload: Upload | None) -> None:
+    """The files are written before the row is committed, and deleted when it is not, so neither stands without the
+    other; after a crash in between `check_artifacts` does it."""
     stored = False
     try:
         with transaction.atomic():
-            artifacts.hold(tenant_id, model_name, version)
-            row.model = model_row(tenant_id, model_name)
-            if row.model.versions.filter(version=version).exists():
-                raise VersionExists(model_id=label)
+            artifacts.hold(row.tenant_id, model_name, row.version)
+            row.model = model_row(row.tenant_id, model_name)
+            if row.model.versions.filter(version=row.version).exists():
+                raise VersionExists(model_id=str(row))
             row.save(force_insert=True)
             _note(row, "", Stage.STAGING, by=by, reason="registered")
             _tell("model_registered", row, format=row.format, size_bytes=row.size_bytes)
             if stage != Stage.STAGING:
-                _move(row, Stage(stage), by=by, reason="registered")
+                _move(row, stage, by=by, reason="registered")
             stored = True
             artifacts.store(row, upload)
     except BaseException:  # whatever it was, also the end of the process: no file without its row
@@ -135,8 +141,6 @@ def register_version(
             with suppress(StorageUnavailable):
                 _delete_files(row)
         raise
-    row.refresh_from_db()
-    return row
 
 
 def attach_artifact(*, tenant_id: str, reference: Reference | None, upload: Upload) -> ModelVersion:
@@ -178,13 +182,8 @@ def promote_version(
 
     Promotions of one model queue on the model's row, so each sees the one before it.
     """
-    named = version_of(tenant_id=tenant_id, reference=reference)
     with transaction.atomic():
-        model = RegisteredModel.objects.for_tenant(tenant_id).select_for_update().get(pk=named.model_id)
-        row = model.versions.filter(pk=named.pk).first()
-        if row is None:  # deleted while we waited
-            raise NotFound()
-        row.model = model
+        row = _held(tenant_id, reference)
         target = Stage(target_stage)
         if target not in ALLOWED[Stage(row.stage)]:
             allowed = ", ".join(ALLOWED[Stage(row.stage)])
@@ -221,18 +220,13 @@ def delete_version(
     *, tenant_id: str, reference: Reference | None, by: Principal, force: bool = False, reason: str = ""
 ) -> tuple[ModelVersion, int]:
     """Delete a version and its files; its history stays. Gives the number of files deleted."""
-    named = version_of(tenant_id=tenant_id, reference=reference)
     with transaction.atomic():
-        model = RegisteredModel.objects.for_tenant(tenant_id).select_for_update().get(pk=named.model_id)
-        row = model.versions.filter(pk=named.pk).first()
-        if row is None:
-            raise NotFound()
-        row.model = model
+        row = _held(tenant_id, reference)
         if row.stage == Stage.PRODUCTION and not force:
             raise InProduction(model_id=str(row))
-        traffic.end_with(model, [row], f"{row.version} was deleted by {by.username}")
+        traffic.end_with(row.model, [row], f"{row.version} was deleted by {by.username}")
         _note(row, row.stage, DELETED, by=by, reason=reason)
-        model.versions.filter(pk=row.pk).delete()
+        row.model.versions.filter(pk=row.pk).delete()
         _tell("model_deleted", row, stage=row.stage)
     return row, _delete_files(row)
 
@@ -244,6 +238,17 @@ def production_at(*, tenant_id: str, reference: Reference | None, as_of: datetim
     if found is None:
         raise NoProductionVersion(model=f"{tenant_id}:{model.name} at {as_of:%Y-%m-%d %H:%M:%S} UTC")
     return found
+
+
+def _held(tenant_id: str, reference: Reference | None) -> ModelVersion:
+    """The version an id names, as it is once this transaction holds its model's row."""
+    named = version_of(tenant_id=tenant_id, reference=reference)
+    model = RegisteredModel.objects.for_tenant(tenant_id).select_for_update().get(pk=named.model_id)
+    row = model.versions.filter(pk=named.pk).first()
+    if row is None:  # deleted while we waited
+        raise NotFound()
+    row.model = model
+    return row
 
 
 def _move(row: ModelVersion, target: Stage, *, by: Principal, reason: str) -> Transition:

@@ -19,6 +19,7 @@ from django.db.models import Avg, Count, F, Variance
 from django.db.models.functions import Now
 from numpy.typing import NDArray
 
+from omarino import audit
 from omarino.authentication import Principal
 from omarino.errors import HubError
 from registry import compare, serving
@@ -63,7 +64,8 @@ def start(*, model: RegisteredModel, by: Principal, mode: str, challenger: str, 
         split.save(force_insert=True)
         held.split = split
         held.save(update_fields=["split"])
-    split.refresh_from_db()
+        split.refresh_from_db()
+        audit.record(held.tenant_id, "started", "traffic", _label(held), after=split, split_id=str(split.pk))
     return split
 
 
@@ -73,7 +75,6 @@ def stop(*, model: RegisteredModel, by: Principal) -> TrafficSplit:
         ended = _end(held, f"ended by {by.username}")
     if ended is None:
         raise NoTraffic(model=str(model))
-    ended.refresh_from_db()
     return ended
 
 
@@ -90,9 +91,14 @@ def _end(model: RegisteredModel, reason: str) -> TrafficSplit | None:
     split = model.split
     if split is None:
         return None
+    was = audit.digest(split)
     TrafficSplit.objects.filter(pk=split.pk).update(ended_at=Now(), end_reason=reason)
+    split.refresh_from_db()
     model.split = None
     model.save(update_fields=["split"])
+    audit.record(
+        model.tenant_id, "ended", "traffic", _label(model), before=was, after=split, split_id=str(split.pk)
+    )
     log.info(
         "traffic_ended",
         tenant_id=model.tenant_id,
@@ -101,6 +107,10 @@ def _end(model: RegisteredModel, reason: str) -> TrafficSplit | None:
         reason=reason,
     )
     return split
+
+
+def _label(model: RegisteredModel) -> str:
+    return f"{model.tenant_id}:{model.name}"
 
 
 # Answering
@@ -236,6 +246,8 @@ def tell(*, tenant_id: str, model: RegisteredModel, outcomes: Sequence[tuple[str
                 for beside in waiting.select_for_update():
                     told["error"] = error_of(index, beside.predicted, actual)
                     Outcome.objects.filter(pk=beside.pk).update(**told)
+        if fresh:
+            audit.record(tenant_id, "told", "outcomes", _label(model), accepted=fresh)
     return fresh
 
 
@@ -297,7 +309,7 @@ def report(model: RegisteredModel) -> dict[str, Any]:
     }
     return {
         "split_id": split.pk,
-        "model": f"{model.tenant_id}:{model.name}",
+        "model": _label(model),
         "mode": split.mode,
         "share": split.share,
         "is_active": split.ended_at is None,

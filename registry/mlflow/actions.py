@@ -135,6 +135,7 @@ def track_run(*, by: Principal, name: str, body: Mapping[str, Any]) -> Tracked:
     return row
 
 
+@transaction.atomic
 def track_model(*, by: Principal, name: str, body: Mapping[str, Any]) -> Tracked:
     row = Tracked(
         tenant_id=by.tenant_id,
@@ -144,6 +145,7 @@ def track_model(*, by: Principal, name: str, body: Mapping[str, Any]) -> Tracked
         body=dict(body),
     )
     row.save(force_insert=True)
+    audit.record(by.tenant_id, "created", "logged model", row.id)
     row.refresh_from_db()
     return row
 

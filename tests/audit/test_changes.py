@@ -15,6 +15,7 @@ from omarino.models import User
 from registry.models import ModelVersion, Stage
 from tests.conftest import ClientOf
 from tests.factories import make_asset, make_detection_row, make_readings, make_version
+from tests.registry import models_made
 
 
 def done(tenant_id: str = "alpha") -> list[tuple[str, str, str, str]]:
@@ -112,6 +113,34 @@ def test_a_promotion_records_who_came_and_who_went(
         ("bob", "moved", "model version", "alpha:site-load:v1.0.0"),
         ("bob", "moved", "model version", "alpha:site-load:v2.0.0"),
     ]
+
+
+def test_who_shared_a_models_traffic_and_ended_that_is_told(
+    client_of: ClientOf, alice: Principal, bob: Principal
+) -> None:
+    content = models_made.lightgbm_text()
+    make_version(alice, version="v1.0.0", stage=Stage.PRODUCTION, artifact=content)
+    make_version(alice, version="v2.0.0", artifact=content)
+    address = "/ai/models/alpha:site-load"
+
+    split = client_of(alice).put(
+        f"{address}/traffic", {"mode": "split", "challenger": "v2.0.0", "share": 1.0}
+    )
+    row = {"input": dict.fromkeys(models_made.NAMES, 1.0)}
+    predicted = client_of(alice).post(f"{address}:production/predict", row).json()
+    told = {"outcomes": [{"prediction_id": predicted["traffic"]["prediction_id"], "actual": 3.0}]}
+    for _ in range(2):  # the second time nothing is new
+        client_of(alice).post(f"{address}/outcomes", told)
+    client_of(bob).delete(f"{address}/traffic")
+
+    assert done() == [
+        ("alice", "started", "traffic", "alpha:site-load"),
+        ("alice", "told", "outcomes", "alpha:site-load"),
+        ("bob", "ended", "traffic", "alpha:site-load"),
+    ]
+    started, ended = AuditRecord.objects.filter(kind="traffic").order_by("at")
+    assert started.facts == ended.facts == {"split_id": split.json()["split_id"]}
+    assert started.after == ended.before != ended.after
 
 
 def test_a_verdict_on_an_anomaly_is_told(client_of: ClientOf, alice: Principal) -> None:
