@@ -17,6 +17,7 @@ from omarino.jobs import JobStatus
 from omarino.series import EARLIEST, LATEST
 
 MAX_EXPORT_ASSETS = 10_000  # by name; without names it is all of the tenant's
+MOST_NAMED = 10  # unknown fields, in the answer
 LONGEST = timedelta(days=20 * 366)
 PART_OF_PATH = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"  # begins neither with a dot nor with a slash
 OUTPUT_PATH = re.compile(rf"\A{PART_OF_PATH}(/{PART_OF_PATH}){{0,9}}\Z")
@@ -32,6 +33,15 @@ MESSAGES = {
     JobStatus.FAILED: "Failed: {error}",
     JobStatus.CANCELLED: "Cancelled.",
 }
+
+
+class PathField(serializers.CharField):
+    """A number is no name."""
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return str(super().to_internal_value(data))
 
 
 class ExportRequestSerializer(serializers.Serializer[Any]):
@@ -51,7 +61,7 @@ class ExportRequestSerializer(serializers.Serializer[Any]):
         max_length=MAX_EXPORT_ASSETS,
         help_text="All of the tenant's assets, when not given.",
     )
-    output_path = serializers.CharField(
+    output_path = PathField(
         required=False,
         allow_null=True,
         max_length=200,
@@ -59,6 +69,15 @@ class ExportRequestSerializer(serializers.Serializer[Any]):
         validators=[validate_output_path],
         help_text="Name of the file below the export's own folder; .parquet is added where it lacks.",
     )
+
+    def to_internal_value(self, data: Any) -> dict[str, Any]:
+        """Other requests go on without a field they do not know; a misspelt asset_ids would export every asset."""
+        unknown = sorted(set(data) - set(self.fields)) if isinstance(data, dict) else []
+        if unknown:
+            known = f"There is no such field. There are {', '.join(self.fields)}."
+            raise serializers.ValidationError({name[:64]: known for name in unknown[:MOST_NAMED]})
+        said: dict[str, Any] = super().to_internal_value(data)
+        return said
 
     def validate_start_time(self, moment: datetime) -> datetime:
         return _within_time(moment)

@@ -57,7 +57,7 @@ def test_times_in_the_wrong_order_make_no_sense(alice: Principal, client_of: Cli
         *("../other/load.parquet", "/etc/passwd", "..", ".", "a/../../b", "a//b", "a/", "./a", ".hidden", "a/.b"),
         *("..\\other", "a\\b", "C:/x", "%2e%2e/x", "~/x", "a b", " a", "a\n", "a\r\nb", "a;b", "", "a\u2028b"),
         *("\uff0e\uff0e/x", "a\u2215b", "\u202egnp", "a\u0301", "\u0430lpha", "x" * 101, "/".join("a" * 11), "x/" * 4000),
-        *("/".join(("x" * 95, "y" * 95, "z" * 9)), ["a"], {"a": "b"}, True),
+        *("/".join(("x" * 95, "y" * 95, "z" * 9)), ["a"], {"a": "b"}, True, 5, 0.5),
     ],
 )  # fmt: skip
 def test_a_path_stays_in_its_folder(alice: Principal, client_of: ClientOf, path: Any) -> None:
@@ -68,6 +68,16 @@ def test_a_path_stays_in_its_folder(alice: Principal, client_of: ClientOf, path:
 
 def test_a_path_with_a_nul_is_refused(alice: Principal, client_of: ClientOf) -> None:
     assert refusal(client_of, alice, output_path="a\0b")[0] in (400, 422)
+
+
+def test_a_field_that_is_not_known_is_named(alice: Principal, client_of: ClientOf) -> None:
+    """Without asset_ids it is all assets of the tenant: who misspells it must not get those."""
+    answer = client_of(alice).post(URL, body(asset_id=["meter"], output_pth="x"))
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "validation_failed")
+    assert [error["field"] for error in answer.json()["errors"]] == ["asset_id", "output_pth"]
+    assert "asset_ids, output_path" in answer.json()["errors"][0]["message"]
+    assert not FeatureExport.objects.exists()
 
 
 @pytest.mark.parametrize(
