@@ -219,18 +219,7 @@ def _explain_forecast(
     forecast: Forecast, *, by: str, step: int | None, timestamp: datetime | None
 ) -> Explanation:
     index = kept.step_of(forecast, step, timestamp)
-    question = Question(
-        scope=Scope.LOCAL,
-        subject=Subject.FORECAST,
-        subject_id=forecast.pk,
-        model_name=forecast.model_name,
-        model_version=forecast.model_version,
-        facts=forecast.inputs_digest,
-        asset_id=forecast.asset_id,
-        unit=forecast.unit,
-        point=index,
-        target_at=kept.time_of(forecast, index),
-    )
+    question = _of_forecast(forecast, Scope.LOCAL, point=index, target_at=kept.time_of(forecast, index))
     if known := _known(forecast.tenant_id, question):
         return known
     attribution, method = kept.attribution_of(forecast)
@@ -240,8 +229,19 @@ def _explain_forecast(
 
 
 def _explain_all_steps(forecast: Forecast, *, by: str) -> Explanation:
-    question = Question(
-        scope=Scope.GLOBAL,
+    question = _of_forecast(forecast, Scope.GLOBAL)
+    if known := _known(forecast.tenant_id, question):
+        return known
+    attribution, method = kept.attribution_of(forecast)
+    answer = global_answer(attribution, method, forecast.unit)
+    return _keep(forecast.tenant_id, by, question, answer, swarm_of(attribution))
+
+
+def _of_forecast(
+    forecast: Forecast, scope: Scope, *, point: int | None = None, target_at: datetime | None = None
+) -> Question:
+    return Question(
+        scope=scope,
         subject=Subject.FORECAST,
         subject_id=forecast.pk,
         model_name=forecast.model_name,
@@ -249,12 +249,9 @@ def _explain_all_steps(forecast: Forecast, *, by: str) -> Explanation:
         facts=forecast.inputs_digest,
         asset_id=forecast.asset_id,
         unit=forecast.unit,
+        point=point,
+        target_at=target_at,
     )
-    if known := _known(forecast.tenant_id, question):
-        return known
-    attribution, method = kept.attribution_of(forecast)
-    answer = global_answer(attribution, method, forecast.unit)
-    return _keep(forecast.tenant_id, by, question, answer, swarm_of(attribution))
 
 
 def _explain_detection(
