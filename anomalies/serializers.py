@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Any
 
 from django.conf import settings
@@ -12,7 +12,8 @@ from rest_framework import serializers
 from anomalies.models import Detection, Method, Severity
 from features.models import validate_asset_id
 from omarino.api import TenantField
-from omarino.series import SeriesField
+from omarino.number_fields import NumberField, WholeNumberField
+from omarino.series import EARLIEST, LATEST, SeriesField
 
 
 class DetectionRequestSerializer(serializers.Serializer[Any]):
@@ -25,10 +26,8 @@ class DetectionRequestSerializer(serializers.Serializer[Any]):
         help_text="The window to judge; without it the asset's newest stored readings are judged.",
     )
     method = serializers.ChoiceField(choices=Method.values, default=Method.ISOLATION_FOREST)
-    sensitivity = serializers.FloatField(
-        min_value=1, max_value=5, required=False, help_text="1 finds most, 5 least."
-    )
-    lookback_hours = serializers.IntegerField(
+    sensitivity = NumberField(min_value=1, max_value=5, required=False, help_text="1 finds most, 5 least.")
+    lookback_hours = WholeNumberField(
         min_value=1,
         max_value=8760,
         default=168,
@@ -49,6 +48,11 @@ class DetectionRequestSerializer(serializers.Serializer[Any]):
         default_timezone=UTC,
         help_text="Stored readings at or after this time are not used. Now, when not given.",
     )
+
+    def validate_as_of(self, as_of: datetime | None) -> datetime | None:
+        if as_of is not None and not EARLIEST <= as_of < LATEST:
+            raise serializers.ValidationError("A time from 1970 to 2199.")
+        return as_of
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         attrs.setdefault("sensitivity", settings.ANOMALY_THRESHOLD)

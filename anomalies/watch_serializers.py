@@ -11,30 +11,26 @@ from rest_framework import serializers
 from anomalies.models import Alert, Method, Severity
 from features.models import validate_asset_id
 from omarino.api import TenantField
+from omarino.number_fields import NumberField, WholeNumberField
 
 
-class MinutesField(serializers.IntegerField):
+class MinutesField(WholeNumberField):
     """A duration in whole minutes."""
 
-    def to_internal_value(self, data: Any) -> Any:
-        return timedelta(minutes=super().to_internal_value(data))
-
-    def get_default(self) -> Any:
-        return timedelta(minutes=int(super().get_default() or 0))
+    def run_validation(self, data: Any = serializers.empty) -> Any:
+        """The number is held against its bounds first: no duration holds the largest numbers."""
+        return timedelta(minutes=super().run_validation(data))
 
     def to_representation(self, value: Any) -> Any:
         return value // timedelta(minutes=1)
-
-    def run_validators(self, value: Any) -> None:
-        super().run_validators(value // timedelta(minutes=1))
 
 
 class WatchFields(serializers.Serializer[Any]):
     """What one may say of a watch."""
 
     method = serializers.ChoiceField(choices=Method.values, default=Method.ISOLATION_FOREST)
-    sensitivity = serializers.FloatField(min_value=1, max_value=5, help_text="1 finds most, 5 least.")
-    lookback_hours = serializers.IntegerField(
+    sensitivity = NumberField(min_value=1, max_value=5, help_text="1 finds most, 5 least.")
+    lookback_hours = WholeNumberField(
         min_value=24, max_value=8760, default=168, help_text="The window that is judged at each look."
     )
     every_minutes = MinutesField(
@@ -45,7 +41,7 @@ class WatchFields(serializers.Serializer[Any]):
         help_text="Between two looks.",
     )
     minimum_severity = serializers.ChoiceField(choices=Severity.choices, default=Severity.MEDIUM)
-    silent_after_hours = serializers.IntegerField(
+    silent_after_hours = WholeNumberField(
         min_value=0, max_value=8760, default=24, help_text="Alert when no reading came for so long; 0: never."
     )
     webhook_url = serializers.CharField(
@@ -60,7 +56,7 @@ class WatchFields(serializers.Serializer[Any]):
 class SetUpWatchSerializer(WatchFields):
     tenant_id = TenantField()
     asset_id = serializers.CharField(max_length=128, validators=[validate_asset_id])
-    sensitivity = serializers.FloatField(
+    sensitivity = NumberField(
         min_value=1,
         max_value=5,
         default=lambda: settings.ANOMALY_THRESHOLD,

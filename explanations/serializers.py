@@ -12,6 +12,7 @@ from explanations.models import Explanation, Scope
 from features.models import validate_asset_id
 from omarino.api import TenantField
 from omarino.jobs import JobStatus
+from omarino.number_fields import WholeNumberField
 from registry.models import validate_name
 
 MOST_ROWS = 1000
@@ -86,13 +87,13 @@ class _QuestionSerializer(serializers.Serializer[Any]):
 class ExplainRequestSerializer(_QuestionSerializer):
     input_features = RowField(required=False, allow_null=True)
     explanation_type = serializers.ChoiceField(choices=["shap"], default="shap")
-    max_samples = serializers.IntegerField(
+    max_samples = WholeNumberField(
         min_value=10,
         max_value=1000,
         default=100,
         help_text="Rows that stand for what is usual, where the model can only be asked.",
     )
-    step = serializers.IntegerField(
+    step = WholeNumberField(
         min_value=0,
         max_value=100_000,
         required=False,
@@ -114,7 +115,7 @@ class ExplainRequestSerializer(_QuestionSerializer):
 
 
 class GlobalRequestSerializer(_QuestionSerializer):
-    dataset_sample_size = serializers.IntegerField(min_value=10, max_value=1000, default=100)
+    dataset_sample_size = WholeNumberField(min_value=10, max_value=1000, default=100)
     dataset = RowsField(
         required=False,
         allow_null=True,

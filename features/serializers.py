@@ -15,6 +15,7 @@ from features.models import WEATHER_COLUMNS, Asset, Kind, holiday_calendars, tim
 from features.online import Question
 from omarino.api import TenantField
 from omarino.kept_fields import KeptFields
+from omarino.number_fields import WholeNumberField
 from omarino.series import EARLIEST, LATEST
 
 MAX_READINGS = 500_000
@@ -150,15 +151,6 @@ class AssetSerializer(serializers.ModelSerializer[Asset]):
 class AssetFilterSerializer(serializers.Serializer[Any]):
     kind = serializers.ChoiceField(choices=Kind.choices, required=False)
     country = serializers.CharField(max_length=2, required=False)
-
-
-class WholeNumberField(serializers.IntegerField):
-    """Text that looks like a number is none."""
-
-    def to_internal_value(self, data: Any) -> int:
-        if isinstance(data, str):
-            self.fail("invalid")
-        return int(super().to_internal_value(data))
 
 
 class FeatureQuestionSerializer(serializers.Serializer[Any]):

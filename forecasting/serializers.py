@@ -14,6 +14,7 @@ from features.models import validate_asset_id
 from forecasting.forecasters import FORECASTERS
 from forecasting.models import Forecast, ForecastType
 from omarino.api import TenantField
+from omarino.number_fields import WholeNumberField
 from omarino.series import LARGEST_VALUE, SeriesField
 
 MAX_FEATURES = 32
@@ -54,8 +55,8 @@ class ForecastRequestSerializer(serializers.Serializer[Any]):
     tenant_id = TenantField()
     asset_id = serializers.CharField(max_length=128, validators=[validate_asset_id])
     forecast_type = serializers.ChoiceField(choices=ForecastType.choices)
-    horizon_hours = serializers.IntegerField(min_value=1, max_value=168, required=False)
-    interval_minutes = serializers.IntegerField(min_value=15, max_value=1440, required=False)
+    horizon_hours = WholeNumberField(min_value=1, max_value=168, required=False)
+    interval_minutes = WholeNumberField(min_value=15, max_value=1440, required=False)
     include_quantiles = serializers.BooleanField(default=True)
     historical_data = SeriesField(
         required=False,

@@ -13,6 +13,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from omarino.api import TenantField
+from omarino.number_fields import NumberField
 from registry.errors import ArtifactTooLarge
 from registry.formats.safetensors_file import FUNCTIONS, OUTPUTS
 from registry.formats.safetensors_file import problems_of as problems_of_declaration
@@ -367,7 +368,7 @@ class ApprovedSerializer(serializers.Serializer[Any]):
 
 class NotWorseSerializer(serializers.Serializer[Any]):
     metric = serializers.CharField(max_length=128)
-    percent = serializers.FloatField(min_value=0, max_value=1000)
+    percent = NumberField(min_value=0, max_value=1000)
     higher_is_better = serializers.BooleanField(
         required=False, help_text="Known for the usual metrics; say it for your own."
     )

@@ -13,6 +13,7 @@ from rest_framework.views import APIView
 
 from omarino.api import TenantField
 from omarino.authentication import principal
+from omarino.number_fields import NumberField
 from omarino.permissions import MayManageModels, MayPredict, MayRead, PermissionsByVerb
 from registry import traffic
 from registry.actions import model_of
@@ -29,7 +30,7 @@ class TrafficRequestSerializer(serializers.Serializer[Any]):
     challenger = serializers.CharField(
         max_length=50, validators=[validate_version], help_text="A version beside the one in production."
     )
-    share = serializers.FloatField(
+    share = NumberField(
         min_value=0.0001,
         max_value=1,
         default=0.1,
