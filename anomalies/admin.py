@@ -90,8 +90,8 @@ class DetectionAdmin(WithDevices):
             else:
                 self.log_addition(request, detection, "Made from the pages.")
                 return redirect("admin:anomalies_detection_change", detection.pk)
-        context = {"title": "Look for anomalies", "form": form, **(extra_context or {})}
-        return self.page_of(request, "admin/anomalies/detection/add.html", context)
+        context = {"title": "Look for anomalies", "form": form, "button": "Look for anomalies"}
+        return self.page_of(request, "admin/question.html", {**context, **(extra_context or {})})
 
     def context_of(self, request: HttpRequest, row: Detection) -> dict[str, Any]:
         asset = Asset.objects.for_tenant(row.tenant_id).filter(asset_id=row.asset_id).first()

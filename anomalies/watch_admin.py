@@ -100,8 +100,8 @@ class WatchAdmin(PageAdmin[Watch]):
                 self.log_addition(request, watch, "Set up from the pages.")
                 messages.success(request, "It is watched from now on.")
                 return redirect("admin:anomalies_watch_change", watch.pk)
-        context = {"title": "Watch an asset", "form": form, **(extra_context or {})}
-        return self.page_of(request, "admin/anomalies/watch/add.html", context)
+        context = {"title": "Watch an asset", "form": form, "button": "Watch it"}
+        return self.page_of(request, "admin/question.html", {**context, **(extra_context or {})})
 
     def context_of(self, request: HttpRequest, row: Watch) -> dict[str, Any]:
         asset = Asset.objects.for_tenant(row.tenant_id).filter(asset_id=row.asset_id).first()

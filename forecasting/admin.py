@@ -102,8 +102,8 @@ class ForecastAdmin(PageAdmin[Forecast]):
                 self.log_addition(request, forecast, "Made from the pages.")
                 messages.success(request, "The forecast is made.")
                 return redirect("admin:forecasting_forecast_change", forecast.pk)
-        context = {"title": "Make a forecast", "form": form, **(extra_context or {})}
-        return self.page_of(request, "admin/forecasting/forecast/add.html", context)
+        context = {"title": "Make a forecast", "form": form, "button": "Make the forecast"}
+        return self.page_of(request, "admin/question.html", {**context, **(extra_context or {})})
 
     def context_of(self, request: HttpRequest, row: Forecast) -> dict[str, Any]:
         asset = Asset.objects.for_tenant(row.tenant_id).filter(asset_id=row.asset_id).first()
