@@ -213,6 +213,8 @@ def test_without_readings_it_says_where_to_load_them(client: APIClient) -> None:
         ({"training_data": "last week"}, "training_data"),
         ({"asset_id": "a/../b"}, "asset_id"),
         ({"as_of": "soon"}, "as_of"),
+        ({"as_of": "0001-01-01T00:00:00Z"}, "as_of"),
+        ({"as_of": "9999-12-31T23:59:59Z"}, "as_of"),
     ],
 )
 def test_a_bad_field_is_named(client: APIClient, changes: dict[str, Any], field: str) -> None:
@@ -245,6 +247,12 @@ def test_mixed_zones_and_the_future_are_times_like_others(client: APIClient) -> 
         "2199-01-01T02:00:00Z",
         "2199-01-01T03:00:00Z",
     ]
+
+
+def test_what_holds_no_value_at_all_is_answered_without_an_accusation(client: APIClient) -> None:
+    answer = detect(client, np.full(200, np.nan))
+
+    assert (answer["anomalies"], answer["summary"]["total_points"]) == ([], 200)
 
 
 def test_an_unknown_field_is_ignored_with_a_warning(client: APIClient) -> None:

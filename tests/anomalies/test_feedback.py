@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import numpy as np
 import pytest
 from rest_framework.test import APIClient
 
@@ -36,6 +38,29 @@ def test_a_verdict_is_kept_with_who_gave_it(alice: Principal, client: APIClient)
     )
     verdict = Feedback.objects.for_tenant("alpha").get()
     assert (verdict.given_by, verdict.score, verdict.detection) == ("alice", 3.2, row)
+
+
+def test_a_point_between_seconds_stops_no_verdict_on_its_neighbours(client: APIClient) -> None:
+    start = datetime(2025, 3, 3, tzinfo=UTC)
+    values = np.tile(np.arange(24.0), 28) + np.random.default_rng(0).normal(0, 0.3, 672)
+    values[400], values[500] = 200.0, 200.0
+    times = [start + timedelta(hours=hour) for hour in range(672)]
+    times[500] += timedelta(milliseconds=500)
+    series = [
+        {"timestamp": at.isoformat(), "value": value}
+        for at, value in zip(times, values.tolist(), strict=True)
+    ]
+    asked = {"tenant_id": "alpha", "asset_id": "main-meter", "method": "z_score", "time_series": series}
+
+    detection = client.post("/ai/anomaly", asked).json()
+    points = [point["timestamp"] for point in detection["anomalies"] if point["value"] == 200.0]
+
+    assert points == ["2025-03-19T16:00:00Z", "2025-03-23T20:00:00.500000Z"]
+    for point in points:
+        response = client.post(
+            f"/ai/anomaly/{detection['detection_id']}/feedback", {"timestamp": point, "is_true": True}
+        )
+        assert response.status_code == 200, response.json()
 
 
 def test_the_last_verdict_on_a_point_counts(alice: Principal, client: APIClient) -> None:

@@ -1,0 +1,119 @@
+"""From scores to what is answered and kept: a row for each point that is shown, as plain values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from anomalies.detectors.base import Flags, Floats, Ints, Problem, Scores
+from anomalies.detectors.kinds import KINDS
+from anomalies.severity import severity_of, threshold
+from anomalies.wording import sentence
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What the scores of a problem say at a sensitivity. unit: of the series, such as kW, or nothing."""
+
+    problem: Problem
+    scores: Scores
+    sensitivity: float
+    unit: str
+
+    @property
+    def flagged(self) -> Flags:
+        return np.asarray(self.scores.score >= threshold(self.sensitivity))
+
+    def anomalies(self) -> list[Row]:
+        """The flagged points by time; a gap that was never sent is told once, at its first time."""
+        return self._rows(self.flagged & self._told())
+
+    def every_point(self) -> list[Row]:
+        """The anomalies and every point that was sent, by time."""
+        return self._rows(self.scores.was_sent | (self.flagged & self._told()))
+
+    def _told(self) -> Flags:
+        """False for what was never sent, but for the first time of each gap."""
+        absent = ~self.scores.was_sent
+        follows = np.concatenate(([False], absent[:-1]))
+        return np.asarray(~absent | ~follows)
+
+    def _rows(self, shown: Flags) -> list[Row]:
+        scores = self.scores
+        (at,) = np.nonzero(shown)
+        low, high = self._range(at)
+        columns = zip(
+            texts(scores.times[at]),
+            *(_nullable(c) for c in (scores.values[at], low, high, scores.expected[at], scores.std[at])),
+            scores.score[at].tolist(),
+            self.flagged[at].tolist(),
+            at.tolist(),
+            strict=True,
+        )
+        zone = ZoneInfo(self.problem.timezone)
+        return [
+            {
+                "timestamp": timestamp,
+                "value": value,
+                "anomaly_score": score,
+                "is_anomaly": is_anomaly,
+                "expected_range": {"min": least, "max": most, "mean": mean, "std": std},
+                "severity": severity_of(score) if is_anomaly else None,
+                "kind": KINDS[scores.kind[index]] if is_anomaly else None,
+                "explanation": self._explained(index, zone) if is_anomaly else None,
+            }
+            for timestamp, value, least, most, mean, std, score, is_anomaly, index in columns
+        ]
+
+    def _range(self, at: Ints) -> tuple[Floats, Floats]:
+        """What a value may be without being flagged for itself; not negative where no reading ever was."""
+        reach = self.scores.reach.size(threshold(self.sensitivity)) * self.scores.std[at]
+        low, high = self.scores.expected[at] - reach, self.scores.expected[at] + reach
+        if any((values < 0).any() for values in (self.problem.values, self.problem.training_values)):
+            return low, high
+        return np.maximum(low, 0.0), high
+
+    def _explained(self, index: int, zone: ZoneInfo) -> str:
+        scores = self.scores
+        return sentence(
+            at=moment(scores.times[index]).astimezone(zone),
+            value=float(scores.values[index]),
+            expected=float(scores.expected[index]),
+            std=float(scores.std[index]),
+            kind=KINDS[scores.kind[index]],
+            unit=self.unit,
+            lasted=timedelta(microseconds=int(scores.run_length[index]) * scores.step_us),
+        )
+
+
+def texts(times_us: Ints) -> list[str]:
+    """ISO 8601 in UTC, each to the second where it is whole.
+
+    >>> texts(np.array([1_000_000, 1_500_000]))
+    ['1970-01-01T00:00:01Z', '1970-01-01T00:00:01.500000Z']
+    """
+    moments = times_us.astype("datetime64[us]")
+    told = np.datetime_as_string(moments, unit="s")
+    parts = times_us % 1_000_000 != 0
+    if parts.any():
+        told = np.where(parts, np.datetime_as_string(moments, unit="us"), told)
+    return [f"{text}Z" for text in told.tolist()]
+
+
+def micros(at: datetime) -> int:
+    return (at - EPOCH) // timedelta(microseconds=1)
+
+
+def moment(time_us: int) -> datetime:
+    return EPOCH + timedelta(microseconds=int(time_us))
+
+
+def _nullable(column: Floats) -> list[float | None]:
+    return [number if number == number else None for number in column.tolist()]
