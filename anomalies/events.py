@@ -21,10 +21,6 @@ class Event:
     peak: dict[str, Any]
     at: frozenset[datetime]
 
-    def touches(self, first_at: datetime, last_at: datetime, apart: timedelta) -> bool:
-        """Whether it is, or goes on from, what lasted from first_at to last_at."""
-        return self.first_at <= last_at + apart and first_at <= self.last_at + apart
-
 
 def is_as_severe(severity: str, least: str) -> bool:
     """

@@ -15,6 +15,7 @@ from anomalies.actions import detect
 from anomalies.errors import TooFewReadings, TooManyWatches
 from anomalies.events import Event, events
 from anomalies.models import Alert, Detection, Sending, Severity, Watch
+from anomalies.wording import MISSING
 from features import history
 from features.errors import AssetUnknown
 from features.models import Asset, Reading
@@ -42,13 +43,14 @@ def set_up_watch(*, tenant_id: str, asset_id: str, created_by: str, **fields: An
     if Watch.objects.for_tenant(tenant_id).count() >= MOST_WATCHES:
         raise TooManyWatches(most=MOST_WATCHES)
     _check_webhook(fields)
-    latest = history.latest_at(tenant_id=tenant_id, asset_id=asset_id)
+    now = timezone.now()
+    latest = history.latest_at(tenant_id=tenant_id, asset_id=asset_id, before=now)
     watch = Watch(
         tenant_id=tenant_id,
         asset_id=asset_id,
         created_by=created_by,
-        looked_at=timezone.now(),
-        judged_until=latest or timezone.now(),
+        looked_at=now,
+        judged_until=latest or now,
         **fields,
     )
     watch.save(force_insert=True)
@@ -195,11 +197,9 @@ def _tell(watch: Watch, found: list[Event], detection: Detection | None, began: 
     """Keep what is new, and how far was looked; an event that goes on is the alert that it was."""
     _locked(watch.tenant_id, watch.pk)
     apart = _apart(watch)
-    known = list(watch.alerts.filter(last_at__gte=began - timedelta(hours=watch.lookback_hours) - apart))
     raised = []
     for event in found:
-        same = next((a for a in known if event.touches(a.first_at, a.last_at, apart)), None)
-        if same is not None:
+        if same := _already_told(watch, event, apart):
             _go_on(same, event)
         else:
             raised.append(_raise(watch, detection, event))
@@ -210,6 +210,14 @@ def _tell(watch: Watch, found: list[Event], detection: Detection | None, began: 
             looked_at=began, judged_until=max(watch.judged_until, detection.last_at), last_error=""
         )
     return raised
+
+
+def _already_told(watch: Watch, event: Event, apart: timedelta) -> Alert | None:
+    """The alert that the event is or goes on from, the first when it joins several; of silence for a gap only."""
+    alerts = watch.alerts.filter(first_at__lte=event.last_at + apart, last_at__gte=event.first_at - apart)
+    if event.peak["kind"] != MISSING:
+        alerts = alerts.exclude(kind=NO_READINGS)
+    return alerts.order_by("first_at").first()
 
 
 def _go_on(alert: Alert, event: Event) -> None:
@@ -237,7 +245,8 @@ def _raise(watch: Watch, detection: Detection | None, event: Event) -> Alert:
 
 def _silence(watch: Watch, began: datetime) -> Alert | None:
     """An alert when the asset stopped sending: nothing comes that could be judged."""
-    latest = history.latest_at(tenant_id=watch.tenant_id, asset_id=watch.asset_id) or watch.created_at
+    latest = history.latest_at(tenant_id=watch.tenant_id, asset_id=watch.asset_id, before=began)
+    latest = latest or watch.created_at
     hours = watch.silent_after_hours
     if not hours or began - latest < timedelta(hours=hours):
         return None

@@ -11,6 +11,7 @@ import base64
 import hashlib
 import hmac
 import ipaddress
+import re
 import secrets
 import socket
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from omarino.errors import HubError
 CONNECT_S, READ_S = 3.0, 10.0
 MOST_ANSWERED = 2_000  # bytes of an answer that are read
 SECRET_PREFIX = "whsec_"  # noqa: S105  of the specification
+HOST_NAME = re.compile(r"[A-Za-z0-9._-]+")
 NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -80,6 +82,8 @@ def check_address(url: str) -> SplitResult:
     try:
         address = ipaddress.ip_address(parts.hostname)
     except ValueError:
+        if not HOST_NAME.fullmatch(parts.hostname):  # a header of HTTP holds no other letters
+            raise WebhookRefused(reason="its host is no name in ASCII; write others as xn--...") from None
         return parts
     _check_may_be_reached(address)
     return parts
@@ -87,7 +91,7 @@ def check_address(url: str) -> SplitResult:
 
 def post(url: str, *, secret: str, message_id: str, sent_at: int, content: dict[str, Any]) -> Answer:
     """One attempt. What the network does is told in the answer, never raised."""
-    body = orjson.dumps(content)
+    body = orjson.dumps(content, option=orjson.OPT_UTC_Z)
     try:
         parts = check_address(url)
         address = _looked_up(parts)

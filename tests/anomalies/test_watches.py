@@ -99,7 +99,7 @@ def test_a_new_event_is_told_once_and_signed(alice: Principal, client: APIClient
     told = json.loads(body)
     assert (told["alert_id"], told["asset_id"], told["points"]) == (str(alert.pk), "main-meter", 2)
     assert told["peak"]["value"] in (95.0, 96.0)
-    assert datetime.fromisoformat(told["first_at"]) == NOW - timedelta(hours=5)
+    assert told["first_at"] == f"{NOW - timedelta(hours=5):%Y-%m-%dT%H:%M:%SZ}"
     alert.refresh_from_db()
     assert alert.sending == Sending.DELIVERED
     assert alert.points > 2  # it went on
@@ -163,6 +163,43 @@ def test_silence_is_told_once(alice: Principal, client: APIClient) -> None:
     assert "No reading since" in alert.explanation
     assert look_now(watch) == []
     assert look_now(quiet) == []
+
+
+def test_a_reading_stamped_ahead_does_not_hide_silence(alice: Principal, client: APIClient) -> None:
+    read_until(alice, NOW - timedelta(hours=30))
+    make_readings(alice, [20.0], start=NOW + timedelta(days=365))
+    watch = set_up(client)
+
+    (alert,) = look_now(watch)
+
+    assert (alert.kind, alert.first_at) == ("no_readings", NOW - timedelta(hours=31))
+    assert datetime.fromisoformat(watch["judged_until"]) == NOW - timedelta(hours=31)
+
+
+def test_what_is_wrong_right_after_a_silence_is_told_as_well(alice: Principal, client: APIClient) -> None:
+    read_until(alice, NOW - timedelta(hours=30))
+    watch = set_up(client)
+    (silence,) = look_now(watch)
+
+    read_until(alice, NOW - timedelta(hours=1), changed={29: 95.0})
+    (alert,) = look_now(watch)
+
+    assert (silence.kind, alert.kind, alert.peak_value) == ("no_readings", "spike", 95.0)
+
+
+def test_an_event_that_joins_two_told_ones_is_told_no_more(alice: Principal, client: APIClient) -> None:
+    read_until(alice, NOW - timedelta(hours=20))
+    watch = set_up(client)
+    spikes: dict[int, float] = {}
+    raised = []
+    for until, new in ((14, {16: 95.0}), (6, {8: 95.0}), (6, {14: 95.0, 12: 95.0, 10: 95.0})):
+        spikes |= new
+        read_until(alice, NOW - timedelta(hours=until), changed=spikes)
+        raised.append(look_now(watch))
+
+    assert [len(alerts) for alerts in raised] == [1, 1, 0]
+    first = Alert.objects.get(pk=raised[0][0].pk)
+    assert (first.first_at, first.last_at) == (NOW - timedelta(hours=16), NOW - timedelta(hours=8))
 
 
 @pytest.mark.django_db(transaction=True)
@@ -230,6 +267,9 @@ def test_a_redirect_is_not_followed(alice: Principal, client: APIClient, receive
         "https://user:secret@example.org/",
         "https://",
         "https://example.org:99999/",
+        "https://two words.example/",
+        "https://b\u00fccher.example/",
+        "https://\u4f8b.example/",
         "ftp://example.org/",
         "file:///etc/passwd",
     ],
