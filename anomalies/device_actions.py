@@ -327,16 +327,19 @@ def _asset(tenant_id: str, device: str) -> Asset:
 
 
 def _table(tenant_id: str, device: str, hours: int, only: tuple[str, ...] | None = None) -> Table:
-    """The newest `hours` that the device sent, every metric of it or those named. Raises DeviceUnknown."""
+    """The newest `hours` that the device sent, every metric of it or those named. Raises DeviceUnknown.
+
+    What bears a time ahead is not seen: one wrong clock would leave nothing else to see.
+    """
     _asset(tenant_id, device)
-    readings = Reading.objects.for_tenant(tenant_id).filter(asset_id=device)
+    readings = Reading.objects.for_tenant(tenant_id).filter(asset_id=device, timestamp__lt=timezone.now())
     newest = readings.order_by("-timestamp").values_list("timestamp", flat=True).first()
     if newest is None:
         return multivariate.aligned({})
     end = newest + timedelta(microseconds=1)
     start = end - timedelta(hours=hours)
     names = only or tuple(
-        readings.filter(timestamp__gte=start)
+        readings.filter(timestamp__gte=start, timestamp__lt=end)
         .order_by("metric")
         .values_list("metric", flat=True)
         .distinct()[:MOST_COLUMNS]

@@ -22,6 +22,7 @@ TREES, SAMPLES = 200, 256
 TAILS = (0.5, 0.3, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005)  # of the training scores, where it is calibrated
 CRITICAL_BEYOND = 1.5  # standard deviations above the threshold
 LARGEST_SCORE = 10.0
+LEAST_THRESHOLD = 0.1  # a score of 0 is usual, whatever share is taken to be unusual
 BLOCKS = 10  # of training data, every other left out in turn
 IQR_TO_STD = 1.349  # of a normal distribution
 
@@ -127,7 +128,7 @@ def fitted(table: Table, contamination: float, *, seed: int) -> tuple[Pipeline, 
         isolation[block == side] = -half.score_samples(rows[block == side])
     calibrated = Calibration(metrics, _tails(reach), _tails(isolation), 0.0)
     threshold = float(np.quantile(_standard(calibrated, isolation, reach), 1.0 - contamination))
-    return whole, replace(calibrated, threshold=max(threshold, 0.0))
+    return whole, replace(calibrated, threshold=max(threshold, LEAST_THRESHOLD))
 
 
 def scored(model: Pipeline, calibration: Calibration, table: Table) -> Floats:
@@ -198,12 +199,13 @@ def _forest(rows: int, seed: int) -> Pipeline:
 
 def _changes(table: Table) -> Floats:
     """Against the mean of the rows of the hour before; zero where there are none."""
-    total = np.concatenate((np.zeros((1, table.values.shape[1])), np.cumsum(table.values, axis=0)))
+    values = table.values - table.values[:1]  # a constant is zero, and no sum of it is rounded
+    total = np.concatenate((np.zeros((1, values.shape[1])), np.cumsum(values, axis=0)))
     end = np.arange(len(table.times_us))
     start = np.searchsorted(table.times_us, table.times_us - HOUR_US)
     count = end - start
     mean = (total[end] - total[start]) / np.maximum(count, 1)[:, None]
-    return np.asarray(np.where(count[:, None] > 0, table.values - mean, 0.0))
+    return np.asarray(np.where(count[:, None] > 0, values - mean, 0.0))
 
 
 def _scored_rows(model: Pipeline, calibration: Calibration, rows: Floats) -> Floats:
@@ -229,14 +231,10 @@ def _tails(raw: Floats) -> tuple[float, ...]:
 
 def _standard(calibration: Calibration, isolation: Floats, reach: Floats) -> Floats:
     levels = norm.isf(TAILS)
-    return np.clip(
-        np.maximum(
-            _along(isolation, np.array(calibration.isolation), levels),
-            _along(reach, np.array(calibration.reach), levels),
-        ),
-        0.0,
-        LARGEST_SCORE,
-    )
+    scores = _along(reach, np.array(calibration.reach), levels)
+    if np.any(calibration.metrics):  # a forest of metrics that never changed knows nothing but the hour
+        scores = np.maximum(scores, _along(isolation, np.array(calibration.isolation), levels))
+    return np.clip(scores, 0.0, LARGEST_SCORE)
 
 
 def _along(raw: Floats, known: Floats, levels: Floats) -> Floats:
@@ -244,4 +242,6 @@ def _along(raw: Floats, known: Floats, levels: Floats) -> Floats:
     width = max(known[-1] - known[3], 1e-12 + 1e-9 * abs(known[-1]))
     slope = (levels[-1] - levels[3]) / width
     inside = np.interp(raw, known, levels)
+    at = np.minimum(np.searchsorted(known, raw), known.size - 1)
+    inside = np.where(known[at] == raw, levels[at], inside)  # where tails are equal the most usual one counts
     return np.asarray(np.where(raw > known[-1], levels[-1] + (raw - known[-1]) * slope, inside))

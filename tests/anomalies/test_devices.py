@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from rest_framework.test import APIClient
 
-from anomalies.device_actions import KIND, model_name, off_peak, retrain_what_is_due
+from anomalies.device_actions import DIRECTLY, KIND, model_name, off_peak, retrain_what_is_due
 from anomalies.multivariate import Table, aligned, fitted, scored, with_faults
 from features.batches import ReadingBatch, Rejections
 from features.ingest import store_readings
@@ -43,14 +43,19 @@ def machine(days: float, *, seed: int = 0) -> dict[str, np.ndarray[Any, np.dtype
 
 
 def sent(
-    owner: Principal, values: dict[str, Any], *, start: datetime = START, device: str = "server-1"
+    owner: Principal,
+    values: dict[str, Any],
+    *,
+    start: datetime = START,
+    device: str = "server-1",
+    step_us: int = STEP_US,
 ) -> None:
     first = (start - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
     batches = [
         ReadingBatch(
             name,
             np.arange(1, len(v) + 1),
-            first + np.arange(len(v), dtype=np.int64) * STEP_US,
+            first + np.arange(len(v), dtype=np.int64) * step_us,
             np.asarray(v),
             None,
         )
@@ -191,6 +196,48 @@ def test_a_worse_detector_is_kept_in_staging(alice: Principal, client: APIClient
     assert {second["stage"], blind["stage"]} <= {"production", "staging", "archived"}
     for answer in (second, blind):
         assert ("Kept in staging" in answer["message"]) == (answer["stage"] == "staging")
+
+
+def test_a_metric_that_never_changes_alarms_nobody(alice: Principal, client: APIClient) -> None:
+    values = machine(8)
+    values["disk_usage_percent"][:] = 50.0
+    values["network_total"][:] = 0.0
+    values["cpu_usage"][-10] = 99.0
+    sent(alice, values)
+    train(client, hours=168, contamination=0.01)
+
+    found = client.get("/ml/anomalies/detect/server-1?hours=168").json()
+
+    assert 1 <= found["anomalies_detected"] <= 25  # of 2,016, about 1 in 100 are expected
+    worst = max(found["anomalies"], key=lambda point: point["anomaly_score"])
+    assert (worst["cpu_usage"], worst["driven_by"]) == (99.0, ["cpu_usage"])
+
+
+def test_a_device_on_which_nothing_happens_has_no_anomalies(alice: Principal, client: APIClient) -> None:
+    sent(alice, {name: np.full(576, 5.0) for name in METRICS})
+    train(client, hours=48)
+
+    found = client.get("/ml/anomalies/detect/server-1?hours=48").json()
+
+    assert (found["analyzed_points"], found["anomalies"]) == (576, [])
+
+
+def test_a_reading_stamped_ahead_hides_nothing(alice: Principal, client: APIClient) -> None:
+    sent(alice, machine(3))
+    sent(alice, machine(1 / 288), start=datetime(2199, 1, 1, tzinfo=UTC))
+
+    assert train(client, hours=48).json()["training_samples"] == 576
+    assert client.get("/ml/anomalies/detect/server-1?hours=24").json()["analyzed_points"] == 288
+
+
+def test_much_to_learn_from_is_left_to_a_worker(alice: Principal, client: APIClient) -> None:
+    sent(alice, {name: np.zeros(DIRECTLY + 1) for name in METRICS[:2]}, step_us=STEP_US // 10)
+
+    response = train(client, hours=720)
+
+    answer = response.json()
+    assert (response.status_code, answer["status"], answer["model_id"]) == (202, "pending", None)
+    assert client.get(f"/ml/anomalies/runs/{answer['run_id']}").json() == answer
 
 
 def test_a_metric_that_stopped_is_named(alice: Principal, client: APIClient) -> None:
