@@ -145,6 +145,7 @@ class JobQuerySet(TenantQuerySet[JobT]):
 
         Of a tenant only the oldest, and only when it has nothing in hand: the rest would be woken to wait again.
         """
+        self._fit_to_clock()
         left = Q(status=JobStatus.PROCESSING, lease_until__lt=Now())
         given_up = self.filter(left, attempts__gte=MOST_ATTEMPTS).update(
             status=JobStatus.FAILED,
@@ -160,6 +161,13 @@ class JobQuerySet(TenantQuerySet[JobT]):
         for job in turns:
             job.enqueue()
         return len(turns)
+
+    def _fit_to_clock(self) -> None:
+        """No lease ends later than one from now, and nobody was woken in the future: where it seems so, the database's
+        clock was set back. Whoever lives keeps the lease that is given anew; for the dead nobody waits longer."""
+        leased = self.filter(status=JobStatus.PROCESSING, lease_until__gt=Now() + 2 * LEASE)
+        leased.update(lease_until=Now() + LEASE)
+        self.filter(status=JobStatus.PENDING, enqueued_at__gt=Now() + LEASE).update(enqueued_at=Now())
 
 
 def request_id_now() -> str:

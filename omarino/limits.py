@@ -31,8 +31,10 @@ READING = ("GET", "HEAD", "OPTIONS")
 DOOR = Door("rate limits")
 
 # KEYS: the budgets. ARGV: the window in microseconds, then the requests of each budget in a window. A key holds when its
-# budget will be whole again, in microseconds since 2026 (since 1970 a double would not hold their fractions). Answers
-# for each budget: what is left of it, microseconds until it is whole, and how long to wait where it is too little.
+# budget will be whole again, in microseconds since 2026 (since 1970 a double would not hold their fractions); that is
+# never more than a window ahead, unless the clock was set back: by more than another window, and the budget counts as
+# whole. Answers for each budget: what is left of it, microseconds until it is whole, and how long to wait where it is
+# too little.
 SCRIPT = """
 local time = redis.call('TIME')
 local now = (time[1] - 1767225600) * 1000000 + time[2]
@@ -41,6 +43,7 @@ local refused, whole, answer = false, {}, {}
 for i, key in ipairs(KEYS) do
   local step = window / ARGV[i + 1]
   local at = math.max(tonumber(redis.call('GET', key) or '') or now, now)
+  if at > now + 2 * window then at = now end
   local wait = at + step - window - now
   if wait > 0 then refused = true end
   whole[i] = {at, step, wait}

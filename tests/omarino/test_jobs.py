@@ -254,6 +254,28 @@ def test_the_sweep_wakes_what_was_left_and_what_nobody_answered(alice: Principal
     assert claim(left).attempts == 2
 
 
+def test_a_clock_set_back_makes_nobody_wait_for_it_to_catch_up(alice: Principal, charlie: Principal) -> None:
+    """The database's, by a day: all that it wrote before lies in the future."""
+    day = timedelta(days=-1)
+    alive, dead, unheard = make_export(alice), make_export(charlie), make_export(charlie)
+    for row in (alive, dead):
+        claim(row)
+        age(row, lease_until=day)
+    age(unheard, enqueued_at=day)
+    keeper = fresh(alive)
+
+    assert rows().sweep() == 0
+    soon = keeper.lease_until - timedelta(hours=23)
+    assert max(fresh(alive).lease_until, fresh(dead).lease_until, fresh(unheard).enqueued_at) < soon
+    keeper.report(0.5)  # it lives, and its work stays its own
+    let_lease_end(dead)
+    age(unheard, enqueued_at=2 * jobs.LEASE)
+
+    assert rows().sweep() == 1
+    assert woken() == [str(dead.pk)]
+    assert fresh(alive).attempts == 1
+
+
 def test_the_sweep_wakes_of_a_tenant_only_the_one_whose_turn_it_is(alice: Principal) -> None:
     waiting = [make_export(alice) for _ in range(5)]
     for minutes, row in enumerate(waiting, start=2):

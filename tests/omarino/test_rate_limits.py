@@ -86,6 +86,15 @@ def test_a_rested_budget_is_no_larger_than_a_fresh_one() -> None:
     assert passed(5, 20, window_s=DAY_S) == 5
 
 
+def test_a_clock_set_back_keeps_nobody_out() -> None:
+    assert passed(5, 10) == 5
+    name = budget(5).key
+    valkey().set(name, f"{float(valkey().get(name)) + 3_600_000_000:.3f}", px=3_660_000)  # as an hour later
+
+    assert passed(5, 10, window_s=WINDOW_S) == 5
+    assert valkey().pttl(name) <= WINDOW_S * 1000 + 1
+
+
 def test_who_is_refused_spends_nothing_of_the_other_budget() -> None:
     mine, ours = budget(2, "mine"), budget(100, "ours")
     for _ in range(50):
