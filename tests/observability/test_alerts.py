@@ -17,10 +17,24 @@ from forecasting.quality_metrics import QualityCollector
 from omarino.scraping import Waiting
 
 DOCKER = settings.BASE_DIR / "docker"
+COMPOSE = yaml.safe_load((settings.BASE_DIR / "docker-compose.yml").read_text())["services"]
 RULES = yaml.safe_load((DOCKER / "prometheus" / "rules.yml").read_text())
 BOARD = json.loads((DOCKER / "grafana" / "dashboards" / "hub.json").read_text())
 ALERTS = [rule for group in RULES["groups"] for rule in group["rules"]]
 NAME = re.compile(r"\b(?:ai_service_\w+|up)\b")
+DURATION = re.compile(r"(\d+(ms|[smhdwy]))+")
+CORE_PANELS = {
+    "stat",
+    "timeseries",
+    "table",
+    "bargauge",
+    "gauge",
+    "barchart",
+    "heatmap",
+    "piechart",
+    "row",
+    "text",
+}
 OF_A_HISTOGRAM = re.compile(r"_(bucket|count|sum)$")
 
 
@@ -40,6 +54,30 @@ def told(families: Any) -> set[str]:
 @pytest.mark.parametrize("question", list(questions()))
 def test_each_question_is_promql(question: str) -> None:
     promql_parser.parse(question)
+
+
+def test_prometheus_is_given_nothing_that_it_does_not_know() -> None:
+    """It reads strictly: for one unknown word it loads no rule at all, and does not start."""
+    config = yaml.safe_load((DOCKER / "prometheus" / "prometheus.yml").read_text())
+    mounted = [volume.split(":")[:2] for volume in COMPOSE["prometheus"]["volumes"]]
+
+    assert set(RULES) == {"groups"}
+    for group in RULES["groups"]:
+        assert set(group) <= {"name", "interval", "rules"}
+    for rule in ALERTS:
+        assert {*rule, "for"} == {"alert", "expr", "for", "labels", "annotations"}
+        assert DURATION.fullmatch(rule.get("for", "1s"))
+        assert all(
+            isinstance(text, str) for text in [*rule["labels"].values(), *rule["annotations"].values()]
+        )
+    assert len({rule["alert"] for rule in ALERTS}) == len(ALERTS)
+    assert [DOCKER / "prometheus" / name for name in config["rule_files"]] == [
+        DOCKER / "prometheus" / "rules.yml"
+    ]
+    assert ["./docker/prometheus", "/etc/prometheus"] in mounted
+    targets = {job["job_name"]: job["static_configs"][0]["targets"] for job in config["scrape_configs"]}
+    worker_port = COMPOSE["worker"]["environment"]["WORKER_METRICS_PORT"]
+    assert targets == {"hub-web": ["web:8003"], "hub-worker": [f"worker:{worker_port}"]}
 
 
 @pytest.mark.django_db(transaction=True)
@@ -70,6 +108,28 @@ def test_each_alert_says_what_is_the_matter_and_the_runbook_what_to_do() -> None
         assert rule["labels"]["severity"] in ("critical", "warning", "info")
         assert rule["annotations"]["summary"].endswith(".")
         assert f"### {rule['alert']}\n" in runbook
+
+
+def test_grafana_finds_the_dashboard_and_the_dashboard_its_data() -> None:
+    folder = DOCKER / "grafana" / "provisioning"
+    sources = yaml.safe_load((folder / "datasources" / "prometheus.yml").read_text())["datasources"]
+    (provider,) = yaml.safe_load((folder / "dashboards" / "hub.yml").read_text())["providers"]
+    mounted = dict(volume.split(":")[:2] for volume in COMPOSE["grafana"]["volumes"])
+
+    assert mounted == {
+        "./docker/grafana/provisioning": "/etc/grafana/provisioning",
+        "./docker/grafana/dashboards": provider["options"]["path"],
+    }
+    assert [(source["uid"], source["url"]) for source in sources] == [
+        ("prometheus", "http://prometheus:9090")
+    ]
+    for panel in BOARD["panels"]:
+        assert panel["type"] in CORE_PANELS
+        assert len({target["refId"] for target in panel["targets"]}) == len(panel["targets"]) > 0
+        for asks in (panel, *panel["targets"]):
+            assert asks["datasource"] == {"type": "prometheus", "uid": "prometheus"}
+    assert BOARD["uid"]
+    assert "id" not in BOARD  # Grafana gives it
 
 
 def test_the_dashboard_has_each_panel_once_and_none_on_another() -> None:

