@@ -96,7 +96,7 @@ def test_no_field_is_completed_with_rows_of_another_tenant(
     """Django's autocompletion serves whatever refers to a page that is searched, though none of ours asks for it."""
     fill(alice)
     models: list[type[Model]] = [*SHOWN, User]
-    names = [
+    names: list[dict[str, Any]] = [
         {"app_label": model._meta.app_label, "model_name": model._meta.model_name, "field_name": field.name}
         for model in models
         for field in (*model._meta.fields, *model._meta.many_to_many)
