@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from anomalies.detectors import DETECTORS
 from anomalies.detectors.base import Problem
-from anomalies.errors import NotFlagged, TooFewReadings
+from anomalies.errors import NotFlagged, TooFewReadings, TooManyScores
 from anomalies.feedback import suggested_sensitivity
 from anomalies.findings import Findings, Row, micros, moment, texts
 from anomalies.models import Detection, Feedback, SeriesSource
@@ -25,6 +25,7 @@ from omarino.errors import NotFound
 from omarino.series import Points
 
 TRAINING = timedelta(weeks=8)  # of stored readings before a stored window, when no other is given
+MOST_SCORES = 200_000  # of one answer, as many as a body may bring
 JUDGED = 500  # the newest verdicts a suggestion is made from
 SEED = 0
 log = structlog.get_logger(__name__)
@@ -53,6 +54,8 @@ def detect(
     window, training = time_series, training_data or NO_POINTS
     if window is None:
         window, training = _stored(tenant_id, asset_id, lookback_hours, as_of, training_data)
+    if include_scores and window.size > MOST_SCORES:
+        raise TooManyScores(have=window.size, limit=MOST_SCORES)
     problem = _problem(window, training, asset)
     with metrics.inference("anomaly", method):
         scores = DETECTORS[method].score(problem, seed=SEED)

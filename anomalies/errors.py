@@ -15,6 +15,16 @@ class TooFewReadings(HubError):
     )
 
 
+class TooManyScores(HubError):
+    status = 413
+    code = "too_many_scores"
+    title = "Content too large"
+    detail = (
+        "The scores of {have} points are more than one answer holds, which is {limit}. Ask for fewer lookback_hours, "
+        "or without include_scores."
+    )
+
+
 class NotFlagged(HubError):
     status = 422
     code = "not_flagged"

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from rest_framework.test import APIClient
 
+from anomalies.actions import MOST_SCORES
 from anomalies.models import Detection
 from omarino.authentication import Principal
 from omarino.permissions import AI_USER, FORECASTER
@@ -230,6 +231,17 @@ def test_a_million_points_are_refused_with_the_limit(client: APIClient) -> None:
     response = client.post("/ai/anomaly", body_of(time_series=series))
 
     assert (response.status_code, response.json()["code"]) == (413, "too_many_points")
+    assert "200000" in response.json()["detail"]
+
+
+def test_more_scores_than_an_answer_holds_are_refused_with_the_limit(
+    alice: Principal, client: APIClient
+) -> None:
+    make_readings(alice, np.zeros(MOST_SCORES + 1), start=MONDAY, interval_minutes=1)
+
+    response = client.post("/ai/anomaly", body_of(lookback_hours=8760, include_scores=True))
+
+    assert (response.status_code, response.json()["code"]) == (413, "too_many_scores")
     assert "200000" in response.json()["detail"]
 
 
