@@ -15,7 +15,7 @@ from django.conf import settings
 STARRED = {
     *("explanations.attribution", "explanations.exact", "explanations.drawing", "explanations.wording"),
     *("features.catalog", "features.compute", "registry.formats"),
-    *("forecasting.horizon", "forecasting.intervals", "forecasting.metrics", "forecasting.backtest"),
+    *("forecasting.horizon", "forecasting.intervals", "forecasting.metrics"),
     *("forecasting.forecasters", "omarino.errors", "omarino.env", "omarino.strict_json"),
 }
 

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from forecasting.backtest import rolling_origin
 from forecasting.errors import UnknownForecaster
 from forecasting.forecasters import FORECASTERS, forecaster_named
 from forecasting.forecasters.base import (
@@ -21,6 +20,7 @@ from forecasting.forecasters.base import (
     Series,
 )
 from forecasting.horizon import regular_series
+from tests.contracts.rolling_origin import rolling_origin
 
 Floats = NDArray[np.float64]
 

@@ -1,4 +1,7 @@
-"""Rolling origin: forecast again and again as of times in the past, and compare with what came."""
+"""The judge of the contract: forecast again and again as of times in the past, and compare with what came.
+
+It knows no forecaster from inside, so what one reports of itself is held against it.
+"""
 
 from __future__ import annotations
 

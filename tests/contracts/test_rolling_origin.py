@@ -3,11 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from forecasting.backtest import as_of, rolling_origin
 from forecasting.errors import SeriesTooShort
 from forecasting.forecasters.base import Covariates, Outcome, Problem, Series
 from forecasting.forecasters.seasonal_naive import SeasonalNaive
 from forecasting.horizon import target_times
+from tests.contracts.rolling_origin import as_of, rolling_origin
 
 
 class LastValue:
