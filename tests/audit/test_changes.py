@@ -143,6 +143,18 @@ def test_who_shared_a_models_traffic_and_ended_that_is_told(
     assert started.after == ended.before != ended.after
 
 
+def test_what_an_mlflow_client_begins_is_told(client_of: ClientOf, alice: Principal) -> None:
+    client, api = client_of(alice), "/ai/mlflow/api/2.0/mlflow"
+
+    run = client.post(f"{api}/runs/create", {"experiment_id": "0"}).json()["run"]["info"]["run_id"]
+    model = client.post(f"{api}/logged-models", {"experiment_id": "0", "name": "model"}).json()["model"]
+
+    assert done() == [
+        ("alice", "created", "run", run),
+        ("alice", "created", "logged model", model["info"]["model_id"]),
+    ]
+
+
 def test_a_verdict_on_an_anomaly_is_told(client_of: ClientOf, alice: Principal) -> None:
     detection = make_detection_row(alice)
 
