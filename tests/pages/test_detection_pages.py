@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
 import pytest
 
 from anomalies.actions import detect, give_feedback
+from anomalies.charts import MOST_DRAWN
 from anomalies.models import Detection, Feedback
 from omarino.authentication import Principal
 from omarino.permissions import AI_USER, ANOMALY_ANALYST
@@ -53,6 +54,30 @@ def test_the_page_draws_the_window_and_says_what_was_unusual(alice: Principal, p
     assert 500.0 in chart["flagged"]["value"]
     assert "500.0 kW at 12:00; " in page
     assert "critical" in page
+
+
+def test_a_window_in_which_nothing_was_unusual_is_drawn_as_well(alice: Principal, pages_of: Pages) -> None:
+    make_readings(alice, np.arange(200.0))
+    detection = make_detection_row(alice, series_source="stored", scores=[])
+
+    page = pages_of(alice).get(PAGE.format(detection.pk)).content.decode()
+
+    assert len(chart_of(page)["readings"]["time"]) == 169
+    assert chart_of(page)["flagged"]["time"] == []
+    assert "Nothing was unusual." in page
+
+
+def test_a_long_window_is_drawn_by_its_extremes(alice: Principal, pages_of: Pages) -> None:
+    values = np.sin(np.arange(3 * MOST_DRAWN) / 100)
+    values[12_345] = 500.0
+    make_readings(alice, values, interval_minutes=1)
+    first_at = datetime(2025, 1, 1, tzinfo=UTC)
+    detection = make_detection_row(alice, series_source="stored", last_at=first_at + timedelta(days=30))
+
+    chart = chart_of(pages_of(alice).get(PAGE.format(detection.pk)).content.decode())
+
+    assert MOST_DRAWN / 2 <= len(chart["readings"]["time"]) <= MOST_DRAWN
+    assert (max(chart["readings"]["value"]), None in chart["readings"]["value"]) == (500.0, False)
 
 
 def test_a_series_that_was_sent_is_not_drawn_from_readings_of_that_name(
