@@ -12,6 +12,7 @@ from uuid import UUID
 import orjson
 import structlog
 from celery.exceptions import SoftTimeLimitExceeded
+from django.conf import settings
 from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 
@@ -72,7 +73,7 @@ def explain(
     model_version: str = LATEST,
     prediction_id: UUID | None = None,
     input_features: Mapping[str, Any] | None = None,
-    max_samples: int = 100,
+    max_samples: int | None = None,
     step: int | None = None,
     timestamp: datetime | None = None,
     asset_id: str | None = None,
@@ -95,7 +96,7 @@ def explain(
     asked = model_questions.asked_of(
         version,
         rows=model_questions.rows_of(version, [input_features]),
-        size=max_samples,
+        size=max_samples or settings.SHAP_MAX_SAMPLES,
         background=model_questions.rows_of(version, background),
         asset_id=asset_id,
         is_global=False,

@@ -90,8 +90,8 @@ class ExplainRequestSerializer(_QuestionSerializer):
     max_samples = WholeNumberField(
         min_value=10,
         max_value=1000,
-        default=100,
-        help_text="Rows that stand for what is usual, where the model can only be asked.",
+        required=False,
+        help_text="Rows that stand for what is usual, where the model can only be asked. SHAP_MAX_SAMPLES, when not given.",
     )
     step = WholeNumberField(
         min_value=0,
@@ -165,6 +165,14 @@ class ExplanationMetadataSerializer(serializers.Serializer[Any]):
     unit = serializers.CharField(required=False)
     timestamp = serializers.DateTimeField(required=False, help_text="The time that is explained.")
     step = serializers.IntegerField(required=False)
+    background_from = serializers.CharField(
+        required=False, help_text="Where rows that were not sent were drawn."
+    )
+    algorithm = serializers.CharField(required=False, help_text="Of a forecast.")
+    anomaly_score = serializers.FloatField(required=False, help_text="Of a finding, as are those below.")
+    severity = serializers.CharField(required=False)
+    kind = serializers.CharField(required=False, allow_null=True)
+    finding = serializers.CharField(required=False)
 
 
 class ExplanationSummarySerializer(serializers.Serializer[Any]):
@@ -173,24 +181,22 @@ class ExplanationSummarySerializer(serializers.Serializer[Any]):
     explanation = serializers.CharField(help_text="A sentence.")
 
 
-class PendingSerializer(serializers.Serializer[Any]):
-    """An explanation that is being worked out, or that failed."""
-
+class _HeadSerializer(serializers.Serializer[Any]):
     explanation_id = serializers.UUIDField()
     tenant_id = serializers.CharField()
     model_name = serializers.CharField()
     model_version = serializers.CharField()
     status = serializers.ChoiceField(choices=JobStatus.choices)
+
+
+class PendingSerializer(_HeadSerializer):
+    """An explanation that is being worked out, or that failed."""
+
     progress = serializers.FloatField(help_text="Share done, 0 to 1.")
     error = serializers.CharField(required=False)
 
 
-class ExplanationSerializer(serializers.Serializer[Any]):
-    explanation_id = serializers.UUIDField()
-    tenant_id = serializers.CharField()
-    model_name = serializers.CharField()
-    model_version = serializers.CharField()
-    status = serializers.ChoiceField(choices=JobStatus.choices)
+class ExplanationSerializer(_HeadSerializer):
     prediction_id = serializers.UUIDField(allow_null=True)
     feature_importances = PartSerializer(many=True)
     metadata: Any = ExplanationMetadataSerializer()
@@ -207,15 +213,34 @@ class ImportanceSerializer(serializers.Serializer[Any]):
     importance_rank = serializers.IntegerField()
 
 
-class GlobalExplanationSerializer(serializers.Serializer[Any]):
-    explanation_id = serializers.UUIDField()
-    tenant_id = serializers.CharField()
-    model_name = serializers.CharField()
-    model_version = serializers.CharField()
-    status = serializers.ChoiceField(choices=JobStatus.choices)
+class GlobalGroupSerializer(serializers.Serializer[Any]):
+    group = serializers.CharField(help_text="As of one prediction.")
+    label: Any = serializers.CharField()
+    mean_abs_shap = serializers.FloatField()
+
+
+class GlobalMetadataSerializer(serializers.Serializer[Any]):
+    explanation_method = serializers.CharField()
+    base_value = serializers.FloatField(help_text="The mean over the rows.")
+    samples_used = serializers.IntegerField()
+    output = serializers.CharField()
+    background = serializers.CharField()
+    unit = serializers.CharField()
+    algorithm = serializers.CharField(required=False, help_text="Of a forecast.")
+    rows_from = serializers.CharField(required=False, help_text="Where rows that were not sent were drawn.")
+
+
+class GlobalSummarySerializer(serializers.Serializer[Any]):
+    explanation = serializers.CharField(help_text="A sentence.")
+
+
+class GlobalExplanationSerializer(_HeadSerializer):
     prediction_id = serializers.UUIDField(allow_null=True)
     global_importances = ImportanceSerializer(many=True)
     samples_analyzed = serializers.IntegerField()
+    groups = GlobalGroupSerializer(many=True)
+    metadata: Any = GlobalMetadataSerializer()
+    summary = GlobalSummarySerializer()
     generated_at = serializers.DateTimeField()
 
 

@@ -155,7 +155,9 @@ def test_a_linear_model_is_held_against_the_background_it_is_given(
     assert "nought" in bare["metadata"]["background"]
 
 
-def test_features_of_stored_readings_stand_for_what_is_usual(alice: Principal, client_of: ClientOf) -> None:
+def test_features_of_stored_readings_stand_for_what_is_usual(
+    alice: Principal, client_of: ClientOf, settings: Any
+) -> None:
     """A linear model of catalogued features is held against rows drawn from the tenant's readings."""
     from sklearn.linear_model import LinearRegression
     from skops.io import dumps
@@ -172,10 +174,14 @@ def test_features_of_stored_readings_stand_for_what_is_usual(alice: Principal, c
 
     ModelVersion.objects.update(feature_names=["lag_24h", "rolling_avg_24h"])
 
-    answer = ask(client_of(alice), input_features={"lag_24h": 60.0, "rolling_avg_24h": 50.0}).json()
+    settings.SHAP_MAX_SAMPLES = 40
+    row = {"lag_24h": 60.0, "rolling_avg_24h": 50.0}
+    answer = ask(client_of(alice), input_features=row).json()
+    fewer = ask(client_of(alice), input_features=row, max_samples=12).json()
 
     assert_adds_up(answer)
     about = answer["metadata"]
+    assert (about["samples_used"], fewer["metadata"]["samples_used"]) == (40, 12)
     assert about["background_from"] == "drawn by seed 0 from stored readings of main-meter"
     assert about["base_value"] == pytest.approx(50, abs=2)  # the mean load, not the intercept
     assert answer["summary"]["explanation"].startswith("The prediction is 57.0, ")
