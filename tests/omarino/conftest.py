@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -33,6 +34,19 @@ def issuer(settings: Any) -> Iterator[Issuer]:
         KEYS.forget()
         yield issuer
     KEYS.forget()
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch, issuer: Issuer) -> Callable[[float], None]:
+    """Moves the clock of the key store forward, and that of what all processes share."""
+    passed = [0.0]
+    monkeypatch.setattr(KEYS, "_clock", lambda: time.monotonic() + passed[0])
+
+    def forward(seconds: float) -> None:
+        passed[0] += seconds
+        pass_in_valkey(seconds=seconds)
+
+    return forward
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -14,8 +13,7 @@ import time_machine
 from rest_framework.exceptions import AuthenticationFailed
 
 from omarino.authentication import PROOFS, Principal, Proofs, principal_of
-from omarino.keys import KEYS
-from tests.omarino.conftest import Ask, pass_in_valkey
+from tests.omarino.conftest import Ask
 from tests.omarino.issuer import RSA_KEYS, Issuer, jwk_of
 
 
@@ -36,19 +34,6 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(jwt, "decode", noted)
     return found
-
-
-@pytest.fixture
-def forward(monkeypatch: pytest.MonkeyPatch, issuer: Issuer) -> Callable[[float], None]:
-    """Moves the clock of the key store, and of what all processes share."""
-    passed = [0.0]
-    monkeypatch.setattr(KEYS, "_clock", lambda: time.monotonic() + passed[0])
-
-    def forward(seconds: float) -> None:
-        passed[0] += seconds
-        pass_in_valkey(seconds=seconds)
-
-    return forward
 
 
 def seconds_from_now(seconds: float) -> datetime:
@@ -87,35 +72,35 @@ def test_it_does_not_begin_before_the_token_where_a_clock_is_set_back(
 
 
 def test_a_withdrawn_key_takes_what_it_proved_with_it(
-    issuer: Issuer, ask: Ask, forward: Callable[[float], None]
+    issuer: Issuer, ask: Ask, clock: Callable[[float], None]
 ) -> None:
     token = issuer.token()
     assert ask(token).status_code == 200
     issuer.keys = [jwk_of(RSA_KEYS[1], "second")]
-    forward(301)
+    clock(301)
 
     assert ask(token).status_code == 401
 
 
 def test_another_key_under_the_same_name_proves_nothing_of_the_old_one(
-    issuer: Issuer, ask: Ask, forward: Callable[[float], None]
+    issuer: Issuer, ask: Ask, clock: Callable[[float], None]
 ) -> None:
     token = issuer.token()
     assert ask(token).status_code == 200
     issuer.keys = [jwk_of(RSA_KEYS[1], "first")]
-    forward(301)
+    clock(301)
 
     assert ask(token).status_code == 401
     assert ask(issuer.token(key=RSA_KEYS[1])).status_code == 200
 
 
 def test_while_the_issuer_is_away_what_was_proved_holds_as_its_keys_do(
-    issuer: Issuer, ask: Ask, forward: Callable[[float], None]
+    issuer: Issuer, ask: Ask, clock: Callable[[float], None]
 ) -> None:
     token = issuer.token()
     assert ask(token).status_code == 200
     issuer.status, issuer.body = 503, b"down"
-    forward(3600)
+    clock(3600)
 
     assert ask(token).status_code == 200
 
