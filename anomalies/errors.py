@@ -39,6 +39,16 @@ class TooManyWatches(HubError):
     detail = "There are {most} watches already, as many as a tenant may have. Remove one first."
 
 
+class NothingToWatch(HubError):
+    status = 422
+    code = "nothing_to_watch"
+    title = "Nothing to watch"
+    detail = (
+        "The asset {asset_id!r} sends other metrics only, and a watch judges the one named value. Look at them together: "
+        "GET /ml/anomalies/detect/ and the device."
+    )
+
+
 class TooFewMetrics(HubError):
     status = 400
     code = "too_few_metrics"

@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from anomalies.actions import detect
-from anomalies.errors import TooFewReadings, TooManyWatches
+from anomalies.errors import NothingToWatch, TooFewReadings, TooManyWatches
 from anomalies.events import Event, events
 from anomalies.models import Alert, Detection, Sending, Severity, Watch
 from anomalies.wording import MISSING
@@ -36,7 +36,9 @@ log = structlog.get_logger(__name__)
 
 @transaction.atomic
 def set_up_watch(*, tenant_id: str, asset_id: str, created_by: str, **fields: Any) -> Watch:
-    """Watch an asset from now on: what was read before is not told. Raises AssetUnknown, TooManyWatches."""
+    """Watch an asset from now on: what was read before is not told. Raises AssetUnknown, TooManyWatches,
+    NothingToWatch.
+    """
     asset = Asset.objects.for_tenant(tenant_id).lock(asset_id).first()
     if asset is None:
         raise AssetUnknown(asset_id=asset_id)
@@ -45,6 +47,8 @@ def set_up_watch(*, tenant_id: str, asset_id: str, created_by: str, **fields: An
     _check_webhook(fields)
     now = timezone.now()
     latest = history.latest_at(tenant_id=tenant_id, asset_id=asset_id, before=now)
+    if latest is None and _sends_other_metrics_only(asset):
+        raise NothingToWatch(asset_id=asset_id)
     watch = Watch(
         tenant_id=tenant_id,
         asset_id=asset_id,
@@ -149,6 +153,12 @@ def _locked(tenant_id: str, watch_id: Any) -> Watch:
 def _check_webhook(fields: dict[str, Any]) -> None:
     if fields.get("webhook_url"):
         webhooks.check_address(fields["webhook_url"])
+
+
+def _sends_other_metrics_only(asset: Asset) -> bool:
+    """Of such a device no reading would ever be judged, and its silence told though it speaks."""
+    metrics = Reading.objects.for_tenant(asset.tenant_id).filter(asset_id=asset.asset_id)
+    return not metrics.filter(metric="value").exists() and metrics.exists()
 
 
 def _came_since(watch: Watch, began: datetime) -> set[datetime]:

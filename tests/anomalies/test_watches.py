@@ -333,6 +333,17 @@ def test_reading_is_for_all_and_watching_for_analysts(
     assert reader.delete(f"/ai/anomaly/watches/{watch['watch_id']}").status_code == 403
 
 
+def test_a_device_of_other_metrics_cannot_be_watched_and_is_shown_its_own_route(
+    alice: Principal, client: APIClient
+) -> None:
+    make_readings(alice, [1.0, 2.0], metric="cpu_usage")
+
+    response = client.post("/ai/anomaly/watches", {"tenant_id": "alpha", "asset_id": "main-meter"})
+
+    assert (response.status_code, response.json()["code"]) == (422, "nothing_to_watch")
+    assert "/ml/anomalies/detect/" in response.json()["detail"]
+
+
 def test_an_asset_that_is_not_there_cannot_be_watched(client: APIClient) -> None:
     response = client.post("/ai/anomaly/watches", {"tenant_id": "alpha", "asset_id": "nowhere"})
 
