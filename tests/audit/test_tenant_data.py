@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import uuid
 import zipfile
 from datetime import UTC, datetime
@@ -15,12 +16,12 @@ import pytest
 from celery import current_app
 from django.contrib.auth.models import Group
 from django.contrib.sessions.models import Session
-from django.core.cache import cache
 from django.core.files.base import ContentFile
 from django.core.files.storage import storages
 from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test import Client
+from rest_framework.test import APIClient
 
 from anomalies.watch_actions import set_up_watch
 from features.models import Asset, FeatureExport, Reading
@@ -33,6 +34,7 @@ from omarino.permissions import ROLES
 from omarino.tenant_erasure import search
 from registry.models import Approval, ModelVersion, Stage, Transition
 from tests.audit.conftest import Tamper
+from tests.conftest import token_of
 from tests.factories import (
     make_asset,
     make_detection_row,
@@ -69,7 +71,7 @@ def fill(owner: Principal) -> None:
     client.force_login(person)
     storages["exports"].save(f"{owner.tenant_id}/x/export.parquet", ContentFile(b"PAR1"))
     storages["default"].save(f"mlflow/{owner.tenant_id}/runs/1/plot.png", ContentFile(b"PNG"))
-    cache.set(f"features:{owner.tenant_id}:main-meter:abc", "kept", 60)
+    ask_for_features(owner)  # keeps them in the cache
     export = FeatureExport(
         tenant_id=owner.tenant_id,
         requested_by=owner.subject,
@@ -84,6 +86,15 @@ def fill(owner: Principal) -> None:
     export.save(force_insert=True)
     export.enqueue()
     audit.record(owner.tenant_id, "stored", "readings", "main-meter", accepted=3)
+
+
+def ask_for_features(owner: Principal) -> bool:
+    """Through the API, whose caches and budgets name the tenant; whether the answer was cached."""
+    client = APIClient()
+    client.credentials(HTTP_AUTHORIZATION=f"Bearer {token_of(owner)}")
+    asked = {"tenant_id": owner.tenant_id, "asset_id": "main-meter", "feature_set": "forecast_basic"}
+    answer = client.post("/ai/features/get", {**asked, "timestamp": "2025-01-02T00:00:00Z"}, format="json")
+    return bool(answer.json()["cache_hit"])
 
 
 @pytest.fixture
@@ -174,6 +185,7 @@ def test_an_erased_tenant_is_found_nowhere_and_the_other_is_whole(
     said = run("erase_tenant", vera.tenant_id, confirm=vera.tenant_id)
 
     assert "Found afterwards: nothing." in said
+    assert re.search(r"[1-3]  cached values\n", said)  # features, and budgets that are not whole again
     assert search(vera.tenant_id)[0] == {}
     for model in (Asset, Reading, ModelVersion, Transition, FeatureExport):
         assert not model._default_manager.filter(tenant_id=vera.tenant_id).exists()
@@ -191,7 +203,8 @@ def test_an_erased_tenant_is_found_nowhere_and_the_other_is_whole(
         for name in ("before", "after")
     )
     assert before == after
-    assert cache.get(f"features:{otto.tenant_id}:main-meter:abc") == "kept"
+    assert ask_for_features(otto)
+    assert not any(vera.tenant_id.encode() in key for key in tenant_data.cache_client().keys("*"))
 
 
 def test_no_table_that_names_a_tenant_is_forgotten(vera: Principal) -> None:

@@ -12,6 +12,7 @@ from tests.chaos import works
 from tests.chaos.conftest import Tell
 from tests.chaos.product import LEASE_S, Product, eventually
 from tests.chaos.works import TABLES, Work
+from tests.omarino.test_up import lives
 
 GATE = 803_777  # any number
 HOLD_AT_THE_END = f"""
@@ -54,10 +55,14 @@ def killed(running: Product) -> tuple[list[Work], dict[str, int], float]:
         ]
         eventually(lambda: len(product.sql(WAITING)) == len(asked))
         begun = {work.kind: work.row[1] for work in asked}  # once each, unless the machine was too busy
+        family = [product.leader("worker"), *product.workers("worker")]
         product.kill_all("worker")
         began = time.monotonic()
         product.sql(f"SELECT pg_terminate_backend(pid) FROM ({WAITING}) w")  # what the dead asked for  # noqa: S608
     eventually(lambda: product.leader("worker").pid != before)
+    eventually(
+        lambda: not any(lives(process) for process in family)
+    )  # those that ran models for them as well
     for work in asked:
         work.wait_for_end()
     return asked, begun, time.monotonic() - began
@@ -79,9 +84,11 @@ def test_a_work_whose_worker_is_killed_is_done_once(
 @pytest.mark.parametrize("times", [2, 3])
 def test_a_work_delivered_several_times_is_done_once(product: Product, tell: Tell, times: int) -> None:
     works.prepare(product)
-    asked = [works.ask_for_explanation(product, seed=times), works.ask_for_export(product)]
-    if times == 2:
-        asked.append(works.ask_for_training(product))
+    asked = [
+        works.ask_for_explanation(product, seed=times),
+        works.ask_for_export(product),
+        works.ask_for_training(product),
+    ]
     for work in asked:
         for _ in range(times - 1):
             work.deliver()

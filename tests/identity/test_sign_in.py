@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import io
+import logging
 import time
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from django.contrib.sessions.models import Session
 from playwright.sync_api import Page, expect
 
+from omarino import logs
 from omarino.authentication import Principal
 from omarino.models import User
 from tests.factories import make_asset
-from tests.identity.conftest import Provider, Windows
+from tests.identity.conftest import SECRET, Provider, Windows
 from tests.pages.conftest import Visit
 
 BUTTON = "Sign in with your organisation's account"
@@ -265,6 +269,33 @@ def test_the_request_to_the_provider_carries_pkce_state_and_nonce(window: Window
     assert "code_challenge_method=S256" in asked
     assert all(f"&{name}=" in asked for name in ("code_challenge", "state", "nonce"))
     assert "scope=openid+profile" in asked
+
+
+def test_no_log_tells_what_a_sign_in_was_done_with(window: Windows) -> None:
+    visit, seen, text = window(), [], io.StringIO()
+    visit.page.on("request", lambda asked: seen.append(asked.url))
+    handler = logging.StreamHandler(text)
+    handler.setFormatter(logs.formatter())
+    root, level = logging.getLogger(), logging.getLogger().level
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG)
+    try:
+        is_signed_in(sign_in(visit))
+    finally:
+        root.setLevel(level)
+        root.removeHandler(handler)
+
+    (returned,) = [url for url in seen if "/admin/oidc/callback/" in url]
+    told = parse_qs(urlsplit(returned).query)
+    (session,) = [found for found in Session.objects.all() if "_auth_user_id" in found.get_decoded()]
+    cookies = [str(cookie.get("value")) for cookie in visit.page.context.cookies(visit.address)]
+    kept = [
+        value for name, value in session.get_decoded().items() if "token" in name and isinstance(value, str)
+    ]
+    secrets = [*told["code"], *told["state"], SECRET, "wonderland", session.session_key, *cookies, *kept]
+    assert len(text.getvalue()) > 0
+    assert len(secrets) > 6
+    assert [secret for secret in secrets if secret in text.getvalue()] == []
 
 
 def test_in_production_no_password_is_taken(window: Windows) -> None:
