@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from features import compute, history, sets
 from features.catalog import FEATURES, Feature
 from features.errors import UnknownFeatureSet
 from features.models import Asset
+from omarino.epoch import MICROSECOND, to_us
 from registry import serving
 from registry.models import ModelVersion
 
@@ -23,7 +24,6 @@ Floats = NDArray[np.float64]
 REACH = timedelta(days=366)
 MOST_ASSETS = 8
 SEED = 0
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +112,11 @@ def _rows_of(
     if latest is None or size == 0:
         return nothing
     longest = max(feature.looks_back for feature in features)
-    before = latest + timedelta(microseconds=1)
+    before = latest + MICROSECOND
     times, values = history.window(**whose, start=latest - REACH - longest, before=before)
     weather = history.weather(**whose, start=latest - REACH - timedelta(days=1), before=before)
     # a moment whose windows are filled; a short history has few of them
-    known = times[times >= max(_micros(latest - REACH), int(times[0]) + longest // timedelta(microseconds=1))]
+    known = times[times >= max(to_us(latest - REACH), int(times[0]) + longest // MICROSECOND)]
     moments = known if known.size else times[-1:]
     past = compute.Past(
         times, values, weather.times_us, weather.columns, asset.timezone, asset.interval_minutes
@@ -129,7 +129,3 @@ def _rows_of(
     if usable.size > size:
         usable = np.sort(random.choice(usable, size=size, replace=False))
     return table[usable]
-
-
-def _micros(moment: datetime) -> int:
-    return (moment - _EPOCH) // timedelta(microseconds=1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -14,13 +14,12 @@ from django.db.models import Count
 from features import compute, history
 from features.catalog import Feature, WeatherAt
 from features.models import Asset, Reading, Weather
+from omarino.epoch import to_us
 
 ROWS_AT_ONCE = 65_536  # readings and weather of a part
 DAYS_AT_ONCE = timedelta(days=366)  # of an asset that has more than that
 ASSETS_AT_ONCE = 64  # are counted before the first of them is read
 WEATHER_KEEPS = timedelta(microseconds=compute.WEATHER_KEEPS_US)
-_MICROSECOND = timedelta(microseconds=1)
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +90,7 @@ def _computed(wanted: Wanted, read: _Read) -> list[Chunk]:
 
 def _of_asset(wanted: Wanted, read: _Read, asset: Asset) -> Iterator[Chunk]:
     times, values = read.readings[asset.asset_id]
-    rows = slice(*np.searchsorted(times, [_us(read.part.start), _us(read.part.before)]).tolist())
+    rows = slice(*np.searchsorted(times, [to_us(read.part.start), to_us(read.part.before)]).tolist())
     if rows.start == rows.stop:
         return
     seen = read.weather.get(asset.asset_id) or history.WeatherWindow(np.empty(0, dtype=np.int64), {})
@@ -187,7 +186,3 @@ def _sizes(wanted: Wanted, assets: Sequence[Asset], *, needs_weather: bool) -> d
             if asset_id in sizes:
                 sizes[asset_id] += count
     return sizes
-
-
-def _us(moment: datetime) -> int:
-    return (moment - _EPOCH) // _MICROSECOND

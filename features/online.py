@@ -10,7 +10,7 @@ import hashlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple, cast
 from urllib.parse import quote
 
@@ -25,10 +25,9 @@ from features import compute, history
 from features.catalog import Choice, Feature, WeatherAt
 from features.errors import AssetUnknown
 from omarino import metrics
+from omarino.epoch import MICROSECOND, to_us
 
 WEATHER_KEEPS = timedelta(microseconds=compute.WEATHER_KEEPS_US)
-_MICROSECOND = timedelta(microseconds=1)
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _KNOWN = """
 SELECT asset_id::text, id, data_version, timezone::text, interval_minutes FROM features_asset
 WHERE tenant_id = %s AND asset_id = ANY(%s)
@@ -174,7 +173,7 @@ def _computed(
             tenant_id=tenant_id,
             asset_ids=asset_ids,
             start=as_of - WEATHER_KEEPS,
-            before=as_of + _MICROSECOND,
+            before=as_of + MICROSECOND,
             as_known_at=question.as_known_at,
         )
     nothing = history.WeatherWindow(np.empty(0, dtype=np.int64), {})
@@ -185,7 +184,7 @@ def _computed(
         past = compute.Past(
             times, values, seen.times_us, seen.columns, asset.timezone, asset.interval_minutes
         )
-        moment = np.array([(as_of - _EPOCH) // _MICROSECOND])
+        moment = np.array([to_us(as_of)])
         columns = compute.rows(features, past, moment, lookback=question.lookback)
         found[asset.asset_id] = {
             feature.name: _plain(feature, columns[feature.name][0]) for feature in features

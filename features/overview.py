@@ -12,6 +12,7 @@ from django.db.models import Count, DateTimeField, Exists, ExpressionWrapper, Ou
 from features import history
 from features.history import GapSummary, Times, Values
 from features.models import Asset, AssetQuerySet, Reading, Weather
+from omarino.epoch import to_us
 
 WEEK = timedelta(days=7)
 CHART = timedelta(days=14)
@@ -89,7 +90,7 @@ def portrait(asset: Asset, *, last_reading_at: datetime, weeks: int = 8) -> Port
     key: dict[str, Any] = {"tenant_id": asset.tenant_id, "asset_id": asset.asset_id}
     times, values = history.window(**key, start=last_reading_at - LOOKED_AT, before=before)
     interval = interval_of(asset, times)
-    end_us = int(before.timestamp() * _US_PER_SECOND) + 1
+    end_us = to_us(before) + 1
     recent = times >= end_us - CHART // timedelta(microseconds=1)
     return Portrait(
         interval=interval,

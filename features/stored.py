@@ -8,7 +8,7 @@ by `manage.py store_features`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -20,11 +20,10 @@ from django.db.models import Max
 from features import compute, history, sets
 from features.catalog import HOUR, FeatureSet, WeatherAt
 from features.models import Asset, StoredFeatures, TenantFeatureSet
+from omarino.epoch import MICROSECOND, from_us, to_us
 
 COMES_LATE = timedelta(hours=48)
 ROWS_AT_ONCE = 2_000
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 _STORE = """
 INSERT INTO ai_features AS stored
     (tenant_id, asset_id, feature_set, feature_set_version, timestamp, features)
@@ -87,8 +86,8 @@ def _store(asset: Asset, declared: FeatureSet, start: datetime, before: datetime
     first, last = history.bounds(**key, before=before)
     if first is None or last is None:
         return 0
-    begins = -(-_us(max(start, first)) // compute.HOUR_US)
-    ends = min(-(-_us(before) // compute.HOUR_US), _us(last) // compute.HOUR_US + 2)
+    begins = -(-to_us(max(start, first)) // compute.HOUR_US)
+    ends = min(-(-to_us(before) // compute.HOUR_US), to_us(last) // compute.HOUR_US + 2)
     moments = np.arange(begins, max(begins, ends))
     written = 0
     for begin in range(0, moments.size, ROWS_AT_ONCE):
@@ -101,7 +100,7 @@ def _store(asset: Asset, declared: FeatureSet, start: datetime, before: datetime
                     **key,
                     "name": declared.name,
                     "version": declared.version,
-                    "timestamps": [_EPOCH + int(time) * _MICROSECOND for time in part],
+                    "timestamps": [from_us(int(time)) for time in part],
                     "features": _as_json(declared, columns),
                 },
             )
@@ -110,14 +109,14 @@ def _store(asset: Asset, declared: FeatureSet, start: datetime, before: datetime
 
 
 def _past(asset: Asset, declared: FeatureSet, moments: compute.Ints) -> compute.Past:
-    first, last = (_EPOCH + int(time) * _MICROSECOND for time in (moments[0], moments[-1]))
+    first, last = (from_us(int(time)) for time in (moments[0], moments[-1]))
     key: dict[str, Any] = {"tenant_id": asset.tenant_id, "asset_id": asset.asset_id}
     far = max(feature.looks_back for feature in declared.features)
     interval = timedelta(minutes=asset.interval_minutes or compute.USUAL_INTERVAL_MINUTES)
     times, values = history.window(**key, start=first - far - interval, before=last)
     seen = history.WeatherWindow(np.empty(0, dtype=np.int64), {})
     if any(isinstance(feature.source, WeatherAt) for feature in declared.features):
-        seen = history.weather(**key, start=first - HOUR, before=last + _MICROSECOND)
+        seen = history.weather(**key, start=first - HOUR, before=last + MICROSECOND)
     return compute.Past(times, values, seen.times_us, seen.columns, asset.timezone, asset.interval_minutes)
 
 
@@ -135,7 +134,3 @@ def _as_json(declared: FeatureSet, columns: dict[str, compute.Floats]) -> list[s
         ).decode()
         for row in range(len(named[0][1]))
     ]
-
-
-def _us(moment: datetime) -> int:
-    return (moment - _EPOCH) // _MICROSECOND

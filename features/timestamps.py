@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import numpy as np
 import pyarrow as pa
@@ -13,14 +13,13 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from features.errors import TimestampFormatInvalid, UnknownTimeZone
+from omarino.epoch import to_us
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 EARLIEST_US = 0  # 1970
 LATEST_US = 7_258_118_400_000_000  # 2200
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 _HALF_A_DAY_US = 43_200_000_000
 _ISO = re.compile(
     r"\d{4}-\d\d-\d\d(?:[T ]\d\d(?::\d\d(?::\d\d(?:\.\d{1,9})?)?)?(?: ?(?:Z|UTC|[+-]\d\d(?::?\d\d)?))?)?"
@@ -186,7 +185,7 @@ def _parse_each(texts: pa.StringArray, read: Callable[[str], datetime], complain
             problems[index] = f"{stripped[:40]!r} {complaint}"
             continue
         zoned[index] = time.tzinfo is not None
-        us[index] = ((time if zoned[index] else time.replace(tzinfo=UTC)) - _EPOCH) // _MICROSECOND
+        us[index] = to_us(time if zoned[index] else time.replace(tzinfo=UTC))
     return Written(us, zoned, problems)
 
 

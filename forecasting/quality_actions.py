@@ -15,6 +15,7 @@ from features import history
 from features.models import Asset
 from forecasting import quality
 from forecasting.models import DriftFlag, DriftKind, Forecast, ForecastScore, HistorySource
+from omarino.epoch import to_us
 
 LONGEST_LEAD = timedelta(hours=quality.LEAD_HOURS[-1] + 24)
 JUDGED = timedelta(days=14)  # of scores, before a band is said to hold too much or too little
@@ -49,9 +50,9 @@ def score_asset(*, tenant_id: str, asset_id: str, now: datetime) -> int:
     issued = [
         quality.Issued(
             model_name=forecast.model_name,
-            first_target_us=_micros(forecast.first_target_at),
+            first_target_us=to_us(forecast.first_target_at),
             interval_minutes=forecast.interval_minutes,
-            made_at_us=_micros(forecast.made_at),
+            made_at_us=to_us(forecast.made_at),
             quantiles=np.column_stack((forecast.p10, forecast.p50, forecast.p90)),
         )
         for forecast in Forecast.objects.for_tenant(tenant_id)
@@ -65,7 +66,7 @@ def score_asset(*, tenant_id: str, asset_id: str, now: datetime) -> int:
         .iterator(chunk_size=200)
     ]
     readings = _readings(asset, start, now)
-    found = quality.scores(issued, readings, from_us=_micros(start), before_us=_micros(now))
+    found = quality.scores(issued, readings, from_us=to_us(start), before_us=to_us(now))
     rows = [
         ForecastScore(
             tenant_id=tenant_id,
@@ -97,7 +98,7 @@ def find_drift(*, tenant_id: str, asset_id: str, now: datetime) -> None:
         is_off = abs(share - quality.NOMINAL_COVERAGE) > limit
         _flag(whose, DriftKind.COVERAGE, model_name, share, limit, is_off=is_off, now=now)
     readings = _readings(asset, now - 2 * COMPARED, now)
-    earlier = readings.times_us < _micros(now - COMPARED)
+    earlier = readings.times_us < to_us(now - COMPARED)
     index = quality.population_stability_index(readings.values[earlier], readings.values[~earlier])
     if np.isfinite(index):
         limit = settings.DRIFT_STABILITY_INDEX
@@ -153,7 +154,3 @@ def _first_day(now: datetime) -> datetime:
     """The first moment of the oldest UTC day that is still scored again."""
     day = now.astimezone(UTC).date() - timedelta(days=settings.FORECAST_RESCORED_DAYS)
     return datetime.combine(day, time(), tzinfo=UTC)
-
-
-def _micros(moment: datetime) -> int:
-    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -12,10 +12,10 @@ from drf_spectacular.utils import extend_schema_field
 from numpy.typing import NDArray
 from rest_framework import serializers
 
+from omarino.epoch import to_us
 from omarino.errors import HubError
 
 LARGEST_VALUE = 1e15  # beyond it squares of sums lose their meaning in float64
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 EARLIEST = pd.Timestamp("1970-01-01", tz="UTC")
 LATEST = pd.Timestamp("2200-01-01", tz="UTC")
 REPORTED_ERRORS = 20
@@ -45,7 +45,7 @@ class Points:
         return int(self.times_us.size)
 
     def before(self, moment: datetime) -> Points:
-        earlier = self.times_us < (moment - EPOCH) // timedelta(microseconds=1)
+        earlier = self.times_us < to_us(moment)
         return Points(self.times_us[earlier], self.values[earlier])
 
 
