@@ -133,7 +133,8 @@ class Keys:
 
 class _Shared:
     """What all processes know of the issuer: its last answer and when it came, by Valkey's clock; whether somebody asks
-    it just now, or asked within the minute. The answer is signed with SECRET_KEY: Valkey alone makes no keys."""
+    it just now, or asked within the minute; none of it lasts longer because that clock was set back. The answer is
+    signed with SECRET_KEY: Valkey alone makes no keys."""
 
     def __init__(self) -> None:
         self.door = Door("keys of the issuer")
@@ -145,6 +146,7 @@ class _Shared:
             return valkey.pipeline().get(_name("answer")).pttl(_name("answer")).execute()
 
         text, left_ms = self.door.ask(question) or (None, 0)
+        self._fit_to_clock(_name("answer"), left_ms, SHARED_FOR_S)
         if text is None:
             return None
         try:
@@ -156,12 +158,23 @@ class _Shared:
     def may_ask(self, *, is_cold: bool, patient: bool) -> bool:
         """Whether this process is to ask; when another just does, who is patient waits for the end of that."""
         name = _name("cold" if is_cold else "asked")
-        if self.door.ask(lambda valkey: [valkey.set(name, "asking", nx=True, ex=ASKING_S)]) in (None, [True]):
-            return True  # ours alone, or no Valkey to agree by
+
+        def question(valkey: Any) -> Any:
+            return valkey.pipeline().set(name, "asking", nx=True, ex=ASKING_S).pttl(name).execute()
+
+        is_ours, left_ms = self.door.ask(question) or (True, 0)
+        if is_ours:
+            return True  # alone, or no Valkey to agree by
+        self._fit_to_clock(name, left_ms, REFETCH_WAIT_S)
         deadline = time.monotonic() + (ASKING_S if patient else 0)
         while time.monotonic() < deadline and self.door.ask(lambda valkey: valkey.get(name)) == b"asking":
             time.sleep(0.05)
         return False
+
+    def _fit_to_clock(self, name: str, left_ms: int, most_s: int) -> None:
+        """Of something that would last longer than it was given: the clock was set back."""
+        if left_ms > most_s * 1000:
+            self.door.ask(lambda valkey: [valkey.expire(name, most_s)])
 
     def publish(self, text: str) -> None:
         def question(valkey: Any) -> Any:

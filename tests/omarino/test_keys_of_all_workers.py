@@ -81,6 +81,19 @@ def test_a_rotated_key_one_process_asked_for_is_known_to_the_others_at_once(issu
     assert issuer.fetches == 2
 
 
+def test_a_clock_of_valkey_set_back_puts_no_question_off(issuer: Issuer) -> None:
+    Keys().key("first")
+    pass_in_valkey(seconds=-3600)
+    issuer.keys = [jwk_of(RSA_KEYS[1], "second")]
+
+    with UNKNOWN:
+        Keys().key("second")  # within the minute
+    pass_in_valkey(seconds=REFETCH_WAIT_S + 1)
+
+    assert Keys().key("second")
+    assert issuer.fetches == 2
+
+
 def test_processes_that_start_together_ask_once_and_wait_for_the_answer(issuer: Issuer) -> None:
     issuer.drip_s = 0.01
     found: list[Any] = []
