@@ -30,15 +30,12 @@ from explanations.models import Explanation, Scope, Subject
 from forecasting.forecasters import FORECASTERS
 from forecasting.models import Forecast
 from omarino.errors import HubError, NotFound, Outage
-from omarino.jobs import JobStatus, JobTaken
+from omarino.jobs import OUR_FAULT, JobStatus, JobTaken
 from registry.actions import version_of
 from registry.models import ModelVersion, Reference
 
 COMPUTATION = 2  # raise it when the same question comes to have another answer
 TOO_LONG = "It took longer than an explanation may. Ask for fewer samples."
-OUR_FAULT = (
-    "Something went wrong on our side, and was logged. Try it again, and tell us if that does not help."
-)
 LATEST = "latest"
 log = structlog.get_logger(__name__)
 

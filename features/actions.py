@@ -15,7 +15,15 @@ from features.batches import Outcome, ReadingBatch, Rejections, WeatherBatch
 from features.columns import Layout, Wanted, reading_layout, weather_layout
 from features.errors import SiteUnreadable, TooManyReadings
 from features.ingest import store_readings, store_weather
-from features.models import Asset, Reading, ReadingRevision, StoredFeatures, Weather, WeatherRevision
+from features.models import (
+    ASSET_FIELDS,
+    Asset,
+    Reading,
+    ReadingRevision,
+    StoredFeatures,
+    Weather,
+    WeatherRevision,
+)
 from features.parse import Notation, reading_batches, weather_batches
 from features.readings_file import Table, open_table
 from features.timestamps import Clock
@@ -24,17 +32,6 @@ from omarino.errors import NotFound
 
 Kind = Literal["readings", "weather"]
 BatchT = TypeVar("BatchT", ReadingBatch, WeatherBatch)
-ASSET_FIELDS = (
-    "name",
-    "kind",
-    "unit",
-    "timezone",
-    "country",
-    "subdivision",
-    "latitude",
-    "longitude",
-    "interval_minutes",
-)
 
 
 @dataclass(slots=True)

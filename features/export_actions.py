@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import orjson
@@ -31,14 +32,11 @@ from features.errors import (
 )
 from features.models import Asset, FeatureExport
 from omarino import audit
-from omarino.jobs import JobTaken
+from omarino.jobs import OUR_FAULT, JobTaken
 
 MOST_WAITING = 100  # of a tenant
 REPORT_S = 1.0
 TOO_LONG = "It took longer than an export may. Ask for a shorter time, or for fewer assets at a time."
-OUR_FAULT = (
-    "Something went wrong on our side, and was logged. Try it again, and tell us if that does not help."
-)
 KEY = re.compile(r"[!-~]{1,255}")
 OnProgress = Callable[[int, float], None]  # rows so far, share done
 log = structlog.get_logger(__name__)
@@ -84,19 +82,8 @@ def request_export(
     _refuse_unknown_assets(tenant_id, request.asset_ids)
     if exports.waiting().count() >= MOST_WAITING:
         raise TooManyExports(limit=MOST_WAITING)
-    export = FeatureExport(
-        tenant_id=tenant_id,
-        requested_by=requested_by,
-        feature_set=chosen.name,
-        feature_set_version=chosen.version,
-        feature_names=list(chosen.names),
-        start_time=request.start_time,
-        end_time=request.end_time,
-        asset_ids=None if request.asset_ids is None else list(dict.fromkeys(request.asset_ids)),
-        file_name=request.output_path or _file_name(request),
-        idempotency_key=idempotency_key or "",
-        request_digest=request.digest,
-    )
+    whose = {"tenant_id": tenant_id, "requested_by": requested_by, "idempotency_key": idempotency_key or ""}
+    export = FeatureExport(**whose, **_columns_of(request, chosen))
     try:
         with transaction.atomic():
             export.save(force_insert=True)
@@ -109,6 +96,19 @@ def request_export(
         raise
     export.refresh_from_db()  # its times are the database's
     return export, True
+
+
+def _columns_of(request: ExportRequest, chosen: catalog.FeatureSet) -> dict[str, Any]:
+    return {
+        "feature_set": chosen.name,
+        "feature_set_version": chosen.version,
+        "feature_names": list(chosen.names),
+        "start_time": request.start_time,
+        "end_time": request.end_time,
+        "asset_ids": None if request.asset_ids is None else list(dict.fromkeys(request.asset_ids)),
+        "file_name": request.output_path or _file_name(request),
+        "request_digest": request.digest,
+    }
 
 
 def _same(earlier: FeatureExport, request: ExportRequest) -> FeatureExport:

@@ -80,6 +80,19 @@ class AssetQuerySet(TenantQuerySet["Asset"]):
         return self.filter(asset_id=asset_id).select_for_update()
 
 
+ASSET_FIELDS = (  # what people say of an asset
+    "name",
+    "kind",
+    "unit",
+    "timezone",
+    "country",
+    "subdivision",
+    "latitude",
+    "longitude",
+    "interval_minutes",
+)
+
+
 class Asset(TenantOwned):
     """Something that is read: a meter, a plant, a price zone. Made on first sight of a reading."""
 

@@ -11,7 +11,15 @@ from rest_framework import serializers
 
 from features import sets
 from features.errors import TooManyReadings
-from features.models import WEATHER_COLUMNS, Asset, Kind, holiday_calendars, time_zones, validate_asset_id
+from features.models import (
+    ASSET_FIELDS,
+    WEATHER_COLUMNS,
+    Asset,
+    Kind,
+    holiday_calendars,
+    time_zones,
+    validate_asset_id,
+)
 from features.online import Question
 from omarino.api import TenantField
 from omarino.kept_fields import KeptFields
@@ -33,42 +41,24 @@ class _ItemsField(serializers.Field[list[Any], Any, Any, Any]):
         return data
 
 
+def _items_of(**properties: Any) -> dict[str, Any]:
+    times = {"timestamp": {"type": "string", "format": "date-time"}}
+    item = {"type": "object", "required": ["timestamp"], "properties": {**times, **properties}}
+    return {"type": "array", "minItems": 1, "maxItems": MAX_READINGS, "items": item}
+
+
 @extend_schema_field(
-    {
-        "type": "array",
-        "minItems": 1,
-        "maxItems": MAX_READINGS,
-        "items": {
-            "type": "object",
-            "required": ["timestamp"],
-            "properties": {
-                "timestamp": {"type": "string", "format": "date-time"},
-                "value": {"type": "number"},
-                "values": {"type": "object", "additionalProperties": {"type": "number"}},
-                "quality": {"type": "string", "nullable": True, "maxLength": 32},
-            },
-        },
-    }
+    _items_of(
+        value={"type": "number"},
+        values={"type": "object", "additionalProperties": {"type": "number"}},
+        quality={"type": "string", "nullable": True, "maxLength": 32},
+    )
 )
 class ReadingsField(_ItemsField):
     pass
 
 
-@extend_schema_field(
-    {
-        "type": "array",
-        "minItems": 1,
-        "maxItems": MAX_READINGS,
-        "items": {
-            "type": "object",
-            "required": ["timestamp"],
-            "properties": {
-                "timestamp": {"type": "string", "format": "date-time"},
-                **{name: {"type": "number", "nullable": True} for name in WEATHER_COLUMNS},
-            },
-        },
-    }
-)
+@extend_schema_field(_items_of(**{name: {"type": "number", "nullable": True} for name in WEATHER_COLUMNS}))
 class WeatherField(_ItemsField):
     pass
 
@@ -121,15 +111,7 @@ class AssetSerializer(serializers.ModelSerializer[Asset]):
         fields = [
             "tenant_id",
             "asset_id",
-            "name",
-            "kind",
-            "unit",
-            "timezone",
-            "country",
-            "subdivision",
-            "latitude",
-            "longitude",
-            "interval_minutes",
+            *ASSET_FIELDS,
             "first_seen_at",
         ]
         read_only_fields = ["asset_id", "first_seen_at"]

@@ -47,24 +47,7 @@ def score_asset(*, tenant_id: str, asset_id: str, now: datetime) -> int:
     if asset is None:
         return 0
     start = _first_day(now)
-    issued = [
-        quality.Issued(
-            model_name=forecast.model_name,
-            first_target_us=to_us(forecast.first_target_at),
-            interval_minutes=forecast.interval_minutes,
-            made_at_us=to_us(forecast.made_at),
-            quantiles=np.column_stack((forecast.p10, forecast.p50, forecast.p90)),
-        )
-        for forecast in Forecast.objects.for_tenant(tenant_id)
-        .filter(
-            asset_id=asset_id,
-            history_source=HistorySource.STORED,
-            made_at__gte=start - LONGEST_LEAD,
-            made_at__lte=now,
-        )
-        .defer("confidence", "warnings", "given_features")
-        .iterator(chunk_size=200)
-    ]
+    issued = _issued(asset, start - LONGEST_LEAD, now)
     readings = _readings(asset, start, now)
     found = quality.scores(issued, readings, from_us=to_us(start), before_us=to_us(now))
     rows = [
@@ -85,6 +68,26 @@ def score_asset(*, tenant_id: str, asset_id: str, now: datetime) -> int:
             update_fields=["scored_at", *sorted(set(SCORED) - {"day", "model_name", "lead_hours"})],
         )
     return len(rows)
+
+
+def _issued(asset: Asset, start: datetime, until: datetime) -> list[quality.Issued]:
+    """What the forecasts made in [start, until] from the asset's stored readings said."""
+    made = Forecast.objects.for_tenant(asset.tenant_id).filter(
+        asset_id=asset.asset_id,
+        history_source=HistorySource.STORED,
+        made_at__gte=start,
+        made_at__lte=until,
+    )
+    return [
+        quality.Issued(
+            model_name=forecast.model_name,
+            first_target_us=to_us(forecast.first_target_at),
+            interval_minutes=forecast.interval_minutes,
+            made_at_us=to_us(forecast.made_at),
+            quantiles=np.column_stack((forecast.p10, forecast.p50, forecast.p90)),
+        )
+        for forecast in made.defer("confidence", "warnings", "given_features").iterator(chunk_size=200)
+    ]
 
 
 def find_drift(*, tenant_id: str, asset_id: str, now: datetime) -> None:

@@ -33,6 +33,9 @@ LEASE = timedelta(seconds=settings.JOB_LEASE_SECONDS)  # of a worker that fell s
 WAKE_AGAIN = LEASE  # a message not answered for so long is taken for lost
 MOST_ATTEMPTS = 3
 IMPATIENT = {"socket_timeout": 1, "socket_connect_timeout": 1, "retry_on_timeout": False}
+OUR_FAULT = (
+    "Something went wrong on our side, and was logged. Try it again, and tell us if that does not help."
+)
 log = structlog.get_logger(__name__)
 JobT = TypeVar("JobT", bound="Job", covariant=True)
 

@@ -69,7 +69,7 @@ class Problem(NamedTuple):
 
 BAD_REQUEST = Problem(400, "bad_request", "Bad request", "The request cannot be served.")
 FORBIDDEN = Problem(403, "permission_denied", "Forbidden", "You may not do this.")
-OUR_FAULT = Problem(
+INTERNAL_ERROR = Problem(
     500,
     "internal_error",
     "Internal server error",
@@ -231,4 +231,4 @@ def handler404(request: HttpRequest, exception: Exception) -> HttpResponseBase:
 def handler500(request: HttpRequest) -> HttpResponseBase:
     if _is_page(request):
         return defaults.server_error(request)
-    return OUR_FAULT.response(request)
+    return INTERNAL_ERROR.response(request)

@@ -178,11 +178,15 @@ def _quantiles(
 
 
 def predictor_of(version: ModelVersion) -> Predictor:
+    _refuse_what_cannot_answer(version)
+    return CACHE.get(version)
+
+
+def _refuse_what_cannot_answer(version: ModelVersion) -> None:
     if not version.format:
         raise ArtifactMissing(model_id=str(version))
     if version.missing_extra:
         raise RuntimeMissing(model_id=str(version), extra=version.missing_extra)
-    return CACHE.get(version)
 
 
 def rows_of(version: ModelVersion, inputs: Sequence[Mapping[str, Any]]) -> NDArray[np.float64]:
@@ -221,11 +225,8 @@ def rows_of_columns(version: ModelVersion, columns: Mapping[str, Sequence[Any]])
 
 
 def columns_of(version: ModelVersion) -> list[str]:
-    """The version's features in the order of its columns. Raises where there is no artifact to ask."""
-    if not version.format:
-        raise ArtifactMissing(model_id=str(version))
-    if version.missing_extra:
-        raise RuntimeMissing(model_id=str(version), extra=version.missing_extra)
+    """The version's features in the order of its columns. Raises ArtifactMissing and RuntimeMissing."""
+    _refuse_what_cannot_answer(version)
     if version.portrait.get("feature_count") is None:  # it came before its runtime was installed
         return version.feature_names or [f"f{index}" for index in range(predictor_of(version).feature_count)]
     return version.feature_names
