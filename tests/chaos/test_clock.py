@@ -1,7 +1,8 @@
 """Somebody sets the clock of the machine that web, worker and beat run on.
 
 Leases are by PostgreSQL's clock and rate limits by Valkey's; on the product's own clock depend tokens, what beat sends,
-and signatures of requests to S3. The clocks of PostgreSQL's, Valkey's and S3's machines are not moved here.
+and signatures of requests to S3. The clocks of PostgreSQL's and Valkey's machines are moved in tests/omarino, by moving
+what they wrote: leases (test_jobs), budgets (test_rate_limits), keys of the issuer (test_keys_of_all_workers).
 """
 
 from __future__ import annotations
