@@ -67,8 +67,8 @@ def framed(*parts: str) -> str:
 
 
 def verify(tenant_id: str | None = None) -> Iterator[Finding]:
-    """Hold each tenant's chain against its records, and against the newest anchors. One pass, one snapshot."""
-    anchored = {tenant: head for tenant, head in newest_anchors().items() if tenant_id in (None, tenant)}
+    """Hold each tenant's chain against its records, and against the latest anchors. One pass, one snapshot."""
+    anchored = {tenant: ends for tenant, ends in latest_anchors().items() if tenant_id in (None, tenant)}
     parameters = {"tenant_id": tenant_id}
     with transaction.atomic(durable=True):
         with connection.cursor() as cursor:
@@ -84,13 +84,13 @@ def verify(tenant_id: str | None = None) -> Iterator[Finding]:
                     tenant,
                     links,
                     erasures.get(tenant, 0),
-                    anchored.pop(tenant, None),
+                    anchored.pop(tenant, {}),
                     unlinked.pop(tenant, ""),
                 )
     nothing = Head(0, "")
-    for tenant, head in anchored.items():
+    for tenant, ends in anchored.items():
         yield Finding(
-            tenant, 0, 0, nothing, f"all of it is gone; it had {head.number} links when it was anchored"
+            tenant, 0, 0, nothing, f"all of it is gone; it had {max(ends)} links when it was anchored"
         )
     for tenant, record_id in unlinked.items():
         yield Finding(tenant, 0, 0, nothing, f"record {record_id} is in no chain")
@@ -102,9 +102,9 @@ def _last_erasures() -> dict[str, int]:
 
 
 def _followed(
-    tenant_id: str, links: Iterator[tuple[Any, ...]], erasure: int, anchor: Head | None, unlinked: str
+    tenant_id: str, links: Iterator[tuple[Any, ...]], erasure: int, ends: dict[int, str], unlinked: str
 ) -> Finding:
-    """`erasure`: the number up to which records may be gone."""
+    """`erasure`: the number up to which records may be gone; `ends`: what was anchored, digests by their numbers."""
     head, fault, erased = Head(0, ""), "", 0
     for row in links:
         number, record_id, digest = row[1], row[2], row[5]
@@ -112,10 +112,10 @@ def _followed(
             fault = _fault_of(row, head, erasure)
         erased += row[6] is None
         head = Head(number, digest)
-        if anchor is not None and anchor.number == number and anchor.digest != digest and not fault:
+        if ends.get(number, digest) != digest and not fault:
             fault = f"link {number} ({record_id}) is not the one that was anchored"
-    if not fault and anchor is not None and anchor.number > head.number:
-        fault = f"it ends at link {head.number}, but had {anchor.number} when it was anchored: its end was cut off"
+    if not fault and (longest := max(ends, default=0)) > head.number:
+        fault = f"it ends at link {head.number}, but had {longest} when it was anchored: its end was cut off"
     if not fault and unlinked:
         fault = f"record {unlinked} is in no chain"
     return Finding(tenant_id, head.number, erased, head, fault)
@@ -163,15 +163,17 @@ def anchor(now: datetime) -> dict[str, Head]:
     return kept
 
 
-def newest_anchors() -> dict[str, Head]:
-    """The last anchor of each tenant. The newest day tells all of them, as its first file does."""
+def latest_anchors() -> dict[str, dict[int, str]]:
+    """Of each tenant the digests of its ends by their numbers, of the last two days on which there were anchors: all of
+    them, since an end that is cut off and grows anew is anchored anew."""
     storage = _storage()
-    days = sorted(_listed(storage, ANCHORS)[0])
-    found: dict[str, Head] = {}
-    for name in sorted(_listed(storage, f"{ANCHORS}/{days[-1]}")[1]) if days else []:
-        with storage.open(f"{ANCHORS}/{days[-1]}/{name}") as file:
-            told = orjson.loads(file.read())
-        found |= {tenant: Head(number, digest) for tenant, (number, digest) in told.items()}
+    found: dict[str, dict[int, str]] = {}
+    for day in sorted(_listed(storage, ANCHORS)[0])[-2:]:
+        for name in sorted(_listed(storage, f"{ANCHORS}/{day}")[1]):
+            with storage.open(f"{ANCHORS}/{day}/{name}") as file:
+                told = orjson.loads(file.read())
+            for tenant, (number, digest) in told.items():
+                found.setdefault(tenant, {}).setdefault(number, digest)  # the first that was told of it
     return found
 
 
