@@ -12,7 +12,7 @@ from anomalies.detectors.base import MAX_SCORE, Flags, Floats, Problem, Reach, S
 from anomalies.detectors.calibration import MOST_POWER, SUM_POWER, Reference, calibrated, calm, tail_of_runs
 from anomalies.detectors.grid import US_PER_DAY, Grid, on_grid
 from anomalies.detectors.kinds import kinds_of
-from anomalies.detectors.profile import Profile, profile_of
+from anomalies.detectors.profile import TYPICAL, Profile, profile_of
 from anomalies.detectors.stretches import stretches, sustained
 
 LEAST_TRAINING = 200  # readings that vouch for what is usual
@@ -27,6 +27,9 @@ COMMON_ZERO = 0.05  # of the readings in runs of nought: their lengths are calib
 PLAIN = 4.0  # from here a reading is not part of what is expected at the second look
 ODD, ODD_TRUSTED = 6.0, 8.0  # nor, from here, of what scores are calibrated on
 PLAIN_FROZEN = 3.0
+EXACT = 1e-9  # of the largest reading: what is less off is rounding
+LEAST_TOLD = 24  # readings, before it may be said that nothing ever varies
+FEW_RUNS, RARE_RUNS = 3, 0.01  # of the readings; what is met more often may be a state
 MOST_WRONG = 0.3  # where more seems wrong, that is how the series is
 
 
@@ -77,13 +80,14 @@ def evidence_of(problem: Problem, profile: Callable[[Grid, Floats], Profile] = p
     frozen, dead = residuals.frozen(grid), residuals.dead(grid)
     found = profile(grid, grid.values)
     stopped = np.maximum(frozen.score, _among(known, dead)) > PLAIN_FROZEN
+    is_exception = _is_exception(grid, found, known)
     off = _first_sight(_z(grid, found), known, stopped, _reference(grid, known, is_trained))
-    if 0 < int((off > PLAIN).sum()) <= MOST_WRONG * int(known.sum()):
+    if not is_exception and 0 < int((off > PLAIN).sum()) <= MOST_WRONG * int(known.sum()):
         found = profile(grid, np.where(off > PLAIN, np.nan, grid.values))
     else:
         off = np.zeros(known.size)
     usual = known & (off <= (ODD_TRUSTED if is_trained else ODD))
-    reference = _reference(grid, usual, is_trained)
+    reference = _reference(grid, usual & (not is_exception), is_trained)
     z = _z(grid, found)
     steps = residuals.innovation(np.where(known, found.deviations(grid.values), np.nan), reference.cells)
     return Evidence(
@@ -98,6 +102,22 @@ def evidence_of(problem: Problem, profile: Callable[[Grid, Floats], Profile] = p
         reference=reference,
         warnings=tuple(_warnings(grid, known, found)),
     )
+
+
+def _is_exception(grid: Grid, found: Profile, known: Flags) -> bool:
+    """Whether readings are what was expected to the last digit, with exceptions: a setpoint, or days that repeat.
+
+    An exception has nothing to be calibrated on but itself. A reading that is met again and again is none.
+    """
+    values = grid.values
+    count = int(known.sum())
+    rest = np.where(known, np.abs(values - found.expected), 0.0)
+    off = rest > EXACT * float(np.max(np.abs(values[known]), initial=0.0))
+    if count < LEAST_TOLD or not 0 < int(off.sum()) <= (1.0 - TYPICAL) * count:
+        return False
+    runs = int((off[1:] & ~off[:-1]).sum()) + int(off[0])
+    is_rare = runs <= max(FEW_RUNS, RARE_RUNS * count)
+    return is_rare or np.unique(values[off]).size > 0.5 * int(off.sum())
 
 
 def _sustained_cells(grid: Grid) -> int:
@@ -178,7 +198,11 @@ def scores(evidence: Evidence, sizes: Floats, heed: Heed, reach: Reach) -> Score
 def _warnings(grid: Grid, known: Flags, profile: Profile) -> list[str]:
     if int(known.sum()) < LEAST_POINTS:
         return [
-            f"{int(known.sum())} readings are too few to call any of them unusual; send {LEAST_POINTS} or more."
+            f"It takes {LEAST_POINTS} readings or more to call one of them unusual; there are {int(known.sum())} here."
+        ]
+    if not profile.spread.any():
+        return [
+            "The readings do not vary, or each day is the same as the others, so none of them is unusual."
         ]
     if not profile.is_seasonal and grid.slots > 1:
         return ["There are too few days to know the shape of a day; readings are held against their median."]

@@ -14,7 +14,7 @@ SAMPLES = 256
 LEAST_FITTED = 32
 FITTED_ON = 4_096  # readings at most
 BEYOND = 0.15  # path lengths end where the fitted readings do; what lies further out counts by its size
-HEED = Heed(1.03, 0.90)
+HEED = Heed(1.015, 0.90)
 
 
 class IsolationForest:

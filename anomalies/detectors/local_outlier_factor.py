@@ -15,7 +15,7 @@ NEIGHBOURS = (10, 100)  # a quarter of the readings within these; few neighbours
 CORE = 1.5  # sigma-equivalents of all together; within, the factor is near 1 and is not asked for
 PLACE = 0.05  # sigma-equivalents; what is asked at one place is asked once
 MOST_PLACES = 1 << 31  # along either axis; sigma-equivalents end at exp(10)
-HEED = Heed(1.0, 0.82)
+HEED = Heed(0.97, 0.82)
 
 
 class LocalOutlierFactor:

@@ -26,7 +26,8 @@ READINGS_AT_ONCE = 250_000  # of like days, so that they stay in the processor's
 class Profile:
     """Expected value of each cell of a grid and its spread to either side, in robust standard deviations, shape (n,).
 
-    Both spreads are 0 everywhere when the series does not vary at all. is_seasonal: the shape of the day is in it.
+    Both spreads are 0 everywhere when nothing is left over: the series does not vary, or its days are all alike.
+    is_seasonal: the shape of the day is in it.
     """
 
     expected: Floats
@@ -77,7 +78,8 @@ def around(grid: Grid, values: Floats, expected: Floats, *, is_seasonal: bool) -
     rest = _folded(grid, values - expected)
     typical = _typical(rest)
     if typical == 0.0:
-        return _without_season(values)
+        nothing = np.zeros(values.size)
+        return Profile(expected, nothing, nothing, is_seasonal=is_seasonal)
     likes = like_days(grid, np.asarray(np.isfinite(rest).any(axis=1)))
     low, high, middle = _tails_over_like_days(rest, likes)
     least = MIDDLE * MAD_TO_STD * np.where(np.isfinite(middle), middle, typical / MAD_TO_STD)
@@ -85,6 +87,17 @@ def around(grid: Grid, values: Floats, expected: Floats, *, is_seasonal: bool) -
         np.hypot(np.maximum(np.nan_to_num(side) / TAIL_SIGMA, least), OWN * typical) for side in (high, -low)
     )
     return Profile(expected, above[grid.day, grid.slot], below[grid.day, grid.slot], is_seasonal)
+
+
+def shared_on_like_days(grid: Grid, rest: Floats) -> Floats:
+    """What is left over at that slot on like days, by their median, shape (n,); 0 where nothing was read on any.
+
+    Args:
+        rest: what an expectation leaves over, shape (n,); NaN where there is no reading, or none to learn from.
+    """
+    table = _folded(grid, rest)
+    shared = _over_like_days(table, like_days(grid, np.asarray(np.isfinite(table).any(axis=1))))
+    return np.nan_to_num(shared)[grid.day, grid.slot]
 
 
 def share_on_like_days(grid: Grid, is_it: Flags, known: Flags) -> Floats:

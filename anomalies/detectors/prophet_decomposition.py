@@ -14,16 +14,17 @@ from anomalies.detectors.base import Floats, Ints, Problem, Scores
 from anomalies.detectors.calibration import together
 from anomalies.detectors.frontend import Heed, evidence_of, scores, sigmas
 from anomalies.detectors.grid import Grid
-from anomalies.detectors.profile import LEAST_DAYS, Profile, around, profile_of
+from anomalies.detectors.profile import LEAST_DAYS, TYPICAL, Profile, around, profile_of, shared_on_like_days
 
-DAY_WAVES = 8
-WEEK_WAVES = 3
+DAY_WAVES = 10
+WEEK_WAVES = 2
 BEND_DAYS = 7  # between two bends of the trend
 MOST_BENDS = 40
 ROUNDS = 5
 HUBER = 1.345
+EDGES = 0.5  # of what like days share beyond the waves, which cannot follow a heater that is switched at six
 FITTED_ON = 8_000  # readings about; a hundred coefficients gain nothing from more
-HEED = Heed()
+HEED = Heed(0.995, 1.01)
 
 
 class ProphetDecomposition:
@@ -38,17 +39,19 @@ class ProphetDecomposition:
 
 
 def decomposed(grid: Grid, values: Floats) -> Profile:
-    """Trend and seasons fitted to `values` (NaN left out); without a week of days, the plain profile."""
+    """Trend and seasons fitted to `values` (NaN left out); without a week of days, or where it rests, the plain profile."""
     known = np.flatnonzero(np.isfinite(values))
     if grid.slots < 4 or np.unique(grid.day[known]).size < 2 * LEAST_DAYS:
         return profile_of(grid, values)
     center, size = float(np.median(values[known])), float(np.std(values[known]))
-    if size == 0.0:
+    if np.mean(values[known] == center) >= TYPICAL:
         return profile_of(grid, values)
     design = _design(grid)
     fitted = known[:: _stride(known.size, grid.slots)]
     found = _robust_ridge(design.rows(fitted), (values[fitted] - center) / size)
-    return around(grid, values, center + size * design.dot(found), is_seasonal=True)
+    expected = center + size * design.dot(found)
+    expected += EDGES * shared_on_like_days(grid, values - expected)
+    return around(grid, values, expected, is_seasonal=True)
 
 
 def _stride(readings: int, slots: int) -> int:

@@ -110,13 +110,51 @@ def test_a_constant_flags_nothing(detector: Detector, points: int, value: float)
     assert not flagged(scores, 1.0).any()
 
 
+WAVE = np.round(10 + 5 * np.sin(np.arange(504) / 24 * 2 * np.pi), 3)
+
+
+@pytest.mark.parametrize(
+    "usual", [np.full(504, 5.0), np.zeros(504), WAVE], ids=["setpoint", "nought", "wave"]
+)
+@pytest.mark.parametrize("hours", [1, 12])
+def test_what_never_varied_and_now_does_is_found(detector: Detector, usual: Floats, hours: int) -> None:
+    values = usual.copy()
+    values[250 : 250 + hours] += 3.0
+
+    scores = detector.score(problem(values))
+
+    assert_sound(scores)
+    assert flagged(scores)[250 : 250 + hours].all()
+    assert flagged(scores).sum() <= hours + 4
+    np.testing.assert_allclose(scores.expected[250], usual[250], atol=0.05)
+
+
+def test_a_state_that_is_met_now_and_then_is_no_fault(detector: Detector) -> None:
+    values = np.zeros(504)
+    values[np.random.default_rng(0).choice(504, 25, replace=False)] = 1.0
+
+    scores = detector.score(problem(values))
+
+    assert flagged(scores).sum() <= 4  # once it is met twice in a row
+
+
+def test_what_never_varies_is_told_as_that(detector: Detector) -> None:
+    scores = detector.score(problem(np.full(504, 5.0)))
+
+    assert scores.warnings == (
+        "The readings do not vary, or each day is the same as the others, so none of them is unusual.",
+    )
+
+
 @pytest.mark.parametrize("points", [1, 2, 3, 7])
 def test_a_few_points_are_answered_without_an_accusation(detector: Detector, points: int) -> None:
     scores = detector.score(problem(np.arange(points, dtype=np.float64) ** 4))
 
     assert scores.times.size == points
     assert not flagged(scores, 1.0).any()
-    assert "too few" in scores.warnings[0]
+    assert scores.warnings[0] == (
+        f"It takes 8 readings or more to call one of them unusual; there are {points} here."
+    )
 
 
 def test_no_value_at_all_is_answered(detector: Detector) -> None:
