@@ -16,11 +16,12 @@ from anomalies.detectors import DETECTORS
 from anomalies.detectors.base import Problem
 from anomalies.errors import NotFlagged, TooFewReadings, TooManyScores
 from anomalies.feedback import suggested_sensitivity
-from anomalies.findings import Findings, Row, micros, moment, texts
+from anomalies.findings import Findings, Row, texts
 from anomalies.models import Detection, Feedback, SeriesSource
 from features import history
 from features.models import Asset
 from omarino import audit, metrics
+from omarino.epoch import from_us, to_us
 from omarino.errors import NotFound
 from omarino.series import Points
 
@@ -85,7 +86,7 @@ def give_feedback(
     detection = Detection.objects.for_tenant(tenant_id).filter(pk=detection_id).first()
     if detection is None:
         raise NotFound
-    (name,) = texts(np.array([micros(timestamp)]))
+    (name,) = texts(np.array([to_us(timestamp)]))
     anomaly = detection.anomaly_at(name)
     if anomaly is None:
         raise NotFlagged(timestamp=name)
@@ -134,7 +135,7 @@ def _stored(
     end = latest + timedelta(microseconds=1) if latest else as_of
     start = end - timedelta(hours=lookback_hours)
     times, values = history.window(tenant_id=tenant_id, asset_id=asset_id, start=start - TRAINING, before=end)
-    inside = times >= micros(start)
+    inside = times >= to_us(start)
     if inside.sum() < 2:
         raise TooFewReadings(
             asset_id=asset_id,
@@ -161,8 +162,8 @@ def _as_kept(findings: Findings) -> dict[str, Any]:
     return {
         "unit": findings.unit,
         "sensitivity": findings.sensitivity,
-        "first_at": moment(scores.times[0]),
-        "last_at": moment(scores.times[-1]),
+        "first_at": from_us(int(scores.times[0])),
+        "last_at": from_us(int(scores.times[-1])),
         "total_points": int(scores.was_sent.sum()),
         "anomalies_detected": len(anomalies),
         "mean_score": float(scores.score[scores.was_sent].mean()),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -13,8 +13,8 @@ from anomalies.detectors.base import Flags, Floats, Ints, Problem, Scores
 from anomalies.detectors.kinds import KINDS
 from anomalies.severity import severity_of, threshold
 from anomalies.wording import sentence
+from omarino.epoch import from_us
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 Row = dict[str, Any]
 
 
@@ -83,7 +83,7 @@ class Findings:
     def _explained(self, index: int, zone: ZoneInfo) -> str:
         scores = self.scores
         return sentence(
-            at=moment(scores.times[index]).astimezone(zone),
+            at=from_us(int(scores.times[index])).astimezone(zone),
             value=float(scores.values[index]),
             expected=float(scores.expected[index]),
             std=float(scores.std[index]),
@@ -105,14 +105,6 @@ def texts(times_us: Ints) -> list[str]:
     if parts.any():
         told = np.where(parts, np.datetime_as_string(moments, unit="us"), told)
     return [f"{text}Z" for text in told.tolist()]
-
-
-def micros(at: datetime) -> int:
-    return (at - EPOCH) // timedelta(microseconds=1)
-
-
-def moment(time_us: int) -> datetime:
-    return EPOCH + timedelta(microseconds=int(time_us))
 
 
 def _nullable(column: Floats) -> list[float | None]:

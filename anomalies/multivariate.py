@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -100,7 +101,16 @@ def aligned(series: Mapping[str, tuple[Times, Floats]]) -> Table:
 
 
 def feature_names(metrics: Sequence[str]) -> list[str]:
-    return [*metrics, *(f"{name}_change" for name in metrics), "hour_sin", "hour_cos"]
+    """Of the columns of `features`, each once: a metric may be called as a column that is made of another.
+
+    >>> feature_names(["load", "load_change"])
+    ['load', 'load_change', 'load_change_', 'load_change_change', 'hour_sin', 'hour_cos']
+    """
+    names = list(metrics)
+    for made in (*(f"{metric}_change" for metric in metrics), "hour_sin", "hour_cos"):
+        lines = next(count for count in itertools.count() if made + "_" * count not in names)
+        names.append(made + "_" * lines)
+    return names
 
 
 def features(table: Table) -> Floats:

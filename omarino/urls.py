@@ -3,12 +3,14 @@
 from csp.constants import SELF, UNSAFE_INLINE
 from csp.decorators import csp_update
 from django.contrib import admin
+from django.http import Http404
 from django.urls import include, path
 from drf_spectacular.views import SpectacularJSONAPIView, SpectacularRedocView, SpectacularSwaggerSplitView
 
 from omarino import login, provider_logout
 from omarino.audit_views import AuditListView, AuditRecordView
 from omarino.health import DetailedHealthView, HealthView
+from omarino.problems import handler404 as not_found
 from omarino.scraping import MetricsView
 
 handler400 = "omarino.problems.handler400"
@@ -20,6 +22,9 @@ handler500 = "omarino.problems.handler500"
 redoc = csp_update({"style-src": [SELF, UNSAFE_INLINE], "worker-src": [SELF, "blob:"]})(
     SpectacularRedocView.as_view(url_name="openapi")
 )
+
+# None of our forms completes anything, while Django's view would search whatever a page shows to who may see it.
+no_completion = admin.site.admin_view(not_found)
 
 urlpatterns = [  # they are tried in this order, so what is asked most stands first
     path("ai/features/", include("features.urls")),
@@ -40,6 +45,7 @@ urlpatterns = [  # they are tried in this order, so what is asked most stands fi
         provider_logout.ProviderLogoutView.as_view(),
         name="oidc_backchannel_logout",
     ),
+    path("admin/autocomplete/", no_completion, {"exception": Http404()}),
     path("admin/", admin.site.urls),
     path("ai/audit", AuditListView.as_view(), name="audit"),
     path("ai/audit/<uuid:pk>", AuditRecordView.as_view(), name="audit-record"),
