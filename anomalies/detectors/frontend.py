@@ -27,10 +27,12 @@ COMMON_ZERO = 0.05  # of the readings in runs of nought: their lengths are calib
 PLAIN = 4.0  # from here a reading is not part of what is expected at the second look
 ODD, ODD_TRUSTED = 6.0, 8.0  # nor, from here, of what scores are calibrated on
 PLAIN_FROZEN = 3.0
+MOST_WRONG = 0.3  # where more seems wrong, that is how the series is
+
+# A series that is told exactly, and its exceptions.
 EXACT = 1e-9  # of the largest reading: what is less off is rounding
 LEAST_TOLD = 24  # readings, before it may be said that nothing ever varies
 FEW_RUNS, RARE_RUNS = 3, 0.01  # of the readings; what is met more often may be a state
-MOST_WRONG = 0.3  # where more seems wrong, that is how the series is
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +82,14 @@ def evidence_of(problem: Problem, profile: Callable[[Grid, Floats], Profile] = p
     frozen, dead = residuals.frozen(grid), residuals.dead(grid)
     found = profile(grid, grid.values)
     stopped = np.maximum(frozen.score, _among(known, dead)) > PLAIN_FROZEN
-    is_exception = _is_exception(grid, found, known)
+    is_exact = _is_exact_with_exceptions(grid, found, known)
     off = _first_sight(_z(grid, found), known, stopped, _reference(grid, known, is_trained))
-    if not is_exception and 0 < int((off > PLAIN).sum()) <= MOST_WRONG * int(known.sum()):
+    if not is_exact and 0 < int((off > PLAIN).sum()) <= MOST_WRONG * int(known.sum()):
         found = profile(grid, np.where(off > PLAIN, np.nan, grid.values))
     else:
         off = np.zeros(known.size)
     usual = known & (off <= (ODD_TRUSTED if is_trained else ODD))
-    reference = _reference(grid, usual & (not is_exception), is_trained)
+    reference = _reference(grid, usual & (not is_exact), is_trained)
     z = _z(grid, found)
     steps = residuals.innovation(np.where(known, found.deviations(grid.values), np.nan), reference.cells)
     return Evidence(
@@ -104,10 +106,10 @@ def evidence_of(problem: Problem, profile: Callable[[Grid, Floats], Profile] = p
     )
 
 
-def _is_exception(grid: Grid, found: Profile, known: Flags) -> bool:
-    """Whether readings are what was expected to the last digit, with exceptions: a setpoint, or days that repeat.
+def _is_exact_with_exceptions(grid: Grid, found: Profile, known: Flags) -> bool:
+    """Whether readings are what was expected to the last digit, a setpoint or days that repeat, but for a few.
 
-    An exception has nothing to be calibrated on but itself. A reading that is met again and again is none.
+    Those have nothing to be calibrated on but themselves. A reading that is met again and again is no exception.
     """
     values = grid.values
     count = int(known.sum())
