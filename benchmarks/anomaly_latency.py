@@ -1,6 +1,6 @@
 """Measure POST /ai/anomaly through the whole stack: parsing, detecting, storing, answering. See README.md beside it.
 
-python -m benchmarks.anomaly_latency [--requests 40] [--write docs/benchmarks/anomaly.md]
+python -m benchmarks.anomaly_latency [--requests 200] [--write docs/benchmarks/anomaly.md]
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Size:
     share: float  # of the requests that the smallest size gets
 
 
-SIZES = (Size(1_000, 60, 30, 1.0), Size(10_000, 15, None, 0.5), Size(100_000, 15, 1_000, 0.25))
+SIZES = (Size(1_000, 60, 30, 1.0), Size(10_000, 15, None, 0.2), Size(100_000, 15, 1_000, 0.1))
 
 
 def body(size: Size, method: str) -> bytes:
@@ -142,7 +142,7 @@ def section(requests: int, points: list[int]) -> str:
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    arguments.add_argument("--requests", type=int, default=40)
+    arguments.add_argument("--requests", type=int, default=200)
     arguments.add_argument("--points", type=int, nargs="+", default=[size.points for size in SIZES])
     arguments.add_argument(
         "--write", type=Path, help="put the section into this report, in place of the last one"

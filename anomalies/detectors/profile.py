@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -116,15 +117,22 @@ def share_on_like_days(grid: Grid, is_it: Flags, known: Flags) -> Floats:
 
 def like_days(grid: Grid, is_known: Flags) -> Ints:
     """Days that each day is compared with, shape (days, SAME_WEEKDAY + SAME_TYPE); -1 where there is none."""
-    days = np.arange(grid.days)
-    likes = np.full((grid.days, SAME_WEEKDAY + SAME_TYPE), -1, dtype=np.int64)
-    is_weekend = grid.weekday >= 5
+    return _like_days(grid.weekday.astype(np.int8).tobytes(), is_known.tobytes())
+
+
+@lru_cache(maxsize=8)  # one detection asks four times, mostly the same
+def _like_days(weekdays: bytes, known: bytes) -> Ints:
+    weekday_of, is_known = np.frombuffer(weekdays, np.int8), np.frombuffer(known, np.bool_)
+    days = np.arange(weekday_of.size)
+    likes = np.full((days.size, SAME_WEEKDAY + SAME_TYPE), -1, dtype=np.int64)
+    is_weekend = weekday_of >= 5
     for weekday in range(7):
-        mine = days[grid.weekday == weekday]
-        same = days[(grid.weekday == weekday) & is_known]
-        kin = days[(is_weekend == (weekday >= 5)) & (grid.weekday != weekday) & is_known]
+        mine = days[weekday_of == weekday]
+        same = days[(weekday_of == weekday) & is_known]
+        kin = days[(is_weekend == (weekday >= 5)) & (weekday_of != weekday) & is_known]
         likes[mine, :SAME_WEEKDAY] = _nearest(mine, same, SAME_WEEKDAY)
         likes[mine, SAME_WEEKDAY:] = _nearest(mine, kin, SAME_TYPE)
+    likes.setflags(write=False)
     return likes
 
 

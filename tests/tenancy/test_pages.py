@@ -93,9 +93,10 @@ def test_a_row_of_another_tenant_is_on_no_page_of_its_own(
 def test_nothing_is_completed_since_no_form_of_ours_asks_for_it(alice: Principal, pages_of: Pages) -> None:
     fill(alice)
     pages = pages_of(alice)
-    names = [
+    models: list[type[Model]] = [*SHOWN, User]
+    names: list[dict[str, Any]] = [
         {"app_label": model._meta.app_label, "model_name": model._meta.model_name, "field_name": field.name}
-        for model in (*SHOWN, User)
+        for model in models
         for field in model._meta.get_fields()
     ]
 
