@@ -23,8 +23,12 @@ PRODUCTION = {
 
 def start(data_dir: Path, show: str = "", **variables: str) -> tuple[int, str, str]:
     """Import the settings in a process of its own; print an expression of them."""
+    return run(data_dir, f"from omarino import settings as s; print(({show or '0'},))", **variables)
+
+
+def run(data_dir: Path, code: str, **variables: str) -> tuple[int, str, str]:
     done = subprocess.run(
-        [sys.executable, "-c", f"from omarino import settings as s; print(({show or '0'},))"],
+        [sys.executable, "-c", code],
         env={"PATH": os.environ["PATH"], "DATA_DIR": str(data_dir), **variables},
         cwd=settings.BASE_DIR,
         capture_output=True,
@@ -32,6 +36,35 @@ def start(data_dir: Path, show: str = "", **variables: str) -> tuple[int, str, s
         timeout=60,
     )
     return done.returncode, done.stdout.strip(), done.stderr
+
+
+BEHIND_A_PROXY = """
+import django
+django.setup()
+from django.test import Client
+plain, proxied = Client(), Client(headers={"X-Forwarded-Proto": "https"})
+print(proxied.get("/health").headers["Strict-Transport-Security"])
+print(plain.get("/redoc").headers["Location"])
+print(plain.get("/health").status_code)
+"""
+
+
+def test_behind_a_tls_proxy_browsers_are_kept_on_tls_and_probes_may_speak_http(tmp_path: Path) -> None:
+    code, told, said = run(
+        tmp_path,
+        BEHIND_A_PROXY,
+        **PRODUCTION,
+        DJANGO_SETTINGS_MODULE="omarino.settings",
+        BEHIND_TLS_PROXY="true",
+        ALLOWED_HOSTS="testserver",
+    )
+
+    assert code == 0, said
+    assert told.splitlines() == [
+        "max-age=31536000; includeSubDomains; preload",
+        "https://testserver/redoc",
+        "200",
+    ]
 
 
 def test_every_bad_variable_is_named_at_once_and_no_secret_is_repeated(tmp_path: Path) -> None:
