@@ -22,15 +22,15 @@ def servers(product: Product) -> Servers:
     return product.servers
 
 
-def web_pids(product: Product) -> set[int]:
-    return {process.pid for process in product.workers("granian")}
+def pids(product: Product) -> set[int]:
+    return {process.pid for name in ("granian", "worker") for process in product.workers(name)}
 
 
 # PostgreSQL
 
 
 def test_postgresql_is_down_for_ten_seconds(product: Product, servers: Servers, tell: Tell) -> None:
-    before = web_pids(product)
+    before = pids(product)
     with product.load() as load:
         servers.kill(servers.postgres)
         down = time.monotonic()
@@ -47,7 +47,7 @@ def test_postgresql_is_down_for_ten_seconds(product: Product, servers: Servers, 
     assert load.failed_for(back) < 15
     assert load.slowest_s < 20
     assert product.lost(load) == []
-    assert web_pids(product) == before  # nothing had to be started anew
+    assert pids(product) == before  # nothing had to be started anew
     tell(f"PostgreSQL down for {OUTAGE_S:.0f} s (kill -9)", load, recovered_s=load.failed_for(back))
 
 
