@@ -85,7 +85,7 @@ def test_a_work_whose_worker_is_killed_is_done_once(
 def test_a_work_delivered_several_times_is_done_once(product: Product, tell: Tell, times: int) -> None:
     works.prepare(product)
     asked = [
-        works.ask_for_explanation(product, seed=times),
+        works.ask_for_explanation(product),
         works.ask_for_export(product),
         works.ask_for_training(product),
     ]

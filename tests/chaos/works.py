@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 from celery import Celery
@@ -26,9 +27,8 @@ TASKS = {
     "training": "registry.train",
     "explanation": "explanations.explain",
 }
-
-
 NAMES = [f"f{number}" for number in range(200)]  # so many that asking takes a while
+ASKED = count(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +79,13 @@ def ask_for_training(product: Product) -> Work:
     return Work("training", answer.json()["run_id"], product)
 
 
-def ask_for_explanation(product: Product, *, seed: int = 0) -> Work:
-    """Of a model that can only be asked: shap is imported and asks it many times."""
+def ask_for_explanation(product: Product) -> Work:
+    """Of a model that can only be asked: shap is imported and asks it many times. Each is another one, since what was
+    explained once is answered at once."""
     body = {
         "tenant_id": "demo",
         "model_name": "asked",
-        "input_features": dict.fromkeys(NAMES, 1.0 + seed),
+        "input_features": dict.fromkeys(NAMES, float(next(ASKED))),
         "background": [dict.fromkeys(NAMES, 0.1 * number) for number in range(50)],
         "max_samples": 1000,
     }
