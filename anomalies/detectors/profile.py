@@ -20,6 +20,7 @@ MIDDLE = 0.7  # of the spread by the median; a side is never narrower
 OWN = 0.15  # of the typical spread is added to each slot's own; one that never varied still has a width
 TYPICAL, TYPICAL_SIGMA = 0.9, 1.6449  # quantile of all sizes, and that of a normal deviate's size
 MAD_TO_STD = 1.4826
+MOST_KEPT_DAYS = 4_000  # half a megabyte; nobody's long series is to fill the memory of all
 READINGS_AT_ONCE = 250_000  # of like days, so that they stay in the processor's cache
 
 
@@ -117,10 +118,10 @@ def share_on_like_days(grid: Grid, is_it: Flags, known: Flags) -> Floats:
 
 def like_days(grid: Grid, is_known: Flags) -> Ints:
     """Days that each day is compared with, shape (days, SAME_WEEKDAY + SAME_TYPE); -1 where there is none."""
-    return _like_days(grid.weekday.astype(np.int8).tobytes(), is_known.tobytes())
+    find = _kept_like_days if grid.days <= MOST_KEPT_DAYS else _like_days
+    return find(grid.weekday.astype(np.int8).tobytes(), is_known.tobytes())
 
 
-@lru_cache(maxsize=8)  # one detection asks four times, mostly the same
 def _like_days(weekdays: bytes, known: bytes) -> Ints:
     weekday_of, is_known = np.frombuffer(weekdays, np.int8), np.frombuffer(known, np.bool_)
     days = np.arange(weekday_of.size)
@@ -134,6 +135,9 @@ def _like_days(weekdays: bytes, known: bytes) -> Ints:
         likes[mine, SAME_WEEKDAY:] = _nearest(mine, kin, SAME_TYPE)
     likes.setflags(write=False)
     return likes
+
+
+_kept_like_days = lru_cache(maxsize=8)(_like_days)  # one detection asks four times, mostly the same
 
 
 def _nearest(mine: Ints, others: Ints, count: int) -> Ints:
