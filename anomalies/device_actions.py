@@ -33,9 +33,8 @@ from registry.training import Trained, request_training, train_now
 from registry.training_models import TrainingRun
 
 KIND = "device_detector"
-WRITTEN: dict[
-    str, type | tuple[type, ...]
-] = {  # by a training, into a version's metadata, beside what is everybody's
+# By a training, into a version's metadata, beside what is everybody's.
+WRITTEN: dict[str, type | tuple[type, ...]] = {
     "device": str,
     "device_metrics": list,
     "calibration": dict,
