@@ -25,6 +25,7 @@ def flagged_chart(detection: Detection, asset: Asset | None) -> dict[str, Any]:
     chart: dict[str, Any] = {
         "zone": asset.timezone if asset else "UTC",
         "unit": detection.unit,
+        "window": [int(detection.first_at.timestamp()), int(detection.last_at.timestamp())],
         "flagged": {
             "time": [int(datetime.fromisoformat(anomaly["timestamp"]).timestamp()) for anomaly in drawn],
             "value": [anomaly["value"] for anomaly in drawn],

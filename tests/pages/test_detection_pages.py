@@ -88,7 +88,9 @@ def test_a_series_that_was_sent_is_not_drawn_from_readings_of_that_name(
 
     page = pages_of(alice).get(PAGE.format(detection.pk)).content.decode()
 
-    assert "readings" not in chart_of(page)
+    chart = chart_of(page)
+    assert "readings" not in chart
+    assert chart["window"] == [int(at.timestamp()) for at in (detection.first_at, detection.last_at)]
     assert "was not kept" in page
 
 

@@ -24,7 +24,8 @@ function words(zone, unit) {
 // a null is a gap in the readings and breaks the line.
 function table(data) {
   const empty = { time: [], value: [] };
-  const { readings = empty, outcome = data.flagged ?? empty, forecast } = data;
+  const ends = data.window ?? []; // without readings the axis would end where the dots do
+  const { readings = { time: ends, value: ends.map(() => null) }, outcome = data.flagged ?? empty, forecast } = data;
   return uPlot.join([
     [readings.time, readings.value],
     forecast ? [forecast.time, forecast.p90, forecast.p10, forecast.p50] : [[], [], [], []],
