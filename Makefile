@@ -150,7 +150,7 @@ openapi: $(VENV)/.installed-dev
 configuration: $(VENV)/.installed-dev
 	@$(MANAGE) describe_settings > docs/configuration.md
 
-COMPILE = $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header
+COMPILE = $(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --no-strip-extras --generate-hashes --no-emit-index-url --no-annotate --no-header
 
 lock: $(VENV)/.installed-dev
 	@$(COMPILE) pyproject.toml -o requirements/production.txt
