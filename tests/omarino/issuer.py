@@ -60,7 +60,7 @@ class Issuer:
         headers: dict[str, Any] | None = None,
         **claims: Any,
     ) -> str:
-        """A Keycloak-shaped access token. A claim of None is left out."""
+        """A Keycloak-shaped access token. A claim of None is left out; a timedelta is counted from now."""
         now = datetime.now(UTC)
         payload = {
             "iss": self.name,
@@ -75,7 +75,11 @@ class Issuer:
             "realm_access": {"roles": ["ai_user", "offline_access"]},
             **claims,
         }
-        kept = {name: value for name, value in payload.items() if value is not None}
+        kept = {
+            name: now + value if isinstance(value, timedelta) else value
+            for name, value in payload.items()
+            if value is not None
+        }
         named = {**({"kid": kid} if kid is not None else {}), **(headers or {})}
         return jwt.encode(kept, key, algorithm=algorithm, headers=named)
 
