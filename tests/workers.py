@@ -18,7 +18,7 @@ from django.db import connection
 
 from omarino.celery import app
 
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0  # for a start on a busy machine
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,18 @@ from typing import Any
 import psycopg
 import pytest
 from django.conf import settings as hub_settings
+from django.contrib.postgres.functions import TransactionNow
 from django.db import connection
 
 from omarino import embedded
+from omarino.audit_models import AuditRecord
 
 Tamper = Callable[..., None]
+
+
+def records_of_this_test() -> Any:
+    """Of a test that is one transaction: nothing empties the audit of what others committed, of the same tenants."""
+    return AuditRecord.objects.filter(at__gte=TransactionNow())
 
 
 @pytest.fixture(autouse=True)

@@ -13,6 +13,7 @@ from omarino.audit_models import AuditRecord, Outcome
 from omarino.authentication import Principal
 from omarino.models import User
 from registry.models import ModelVersion, Stage
+from tests.audit.conftest import records_of_this_test
 from tests.conftest import ClientOf
 from tests.factories import make_asset, make_detection_row, make_readings, make_version
 from tests.registry import models_made
@@ -20,12 +21,12 @@ from tests.registry import models_made
 
 def done(tenant_id: str = "alpha") -> list[tuple[str, str, str, str]]:
     """The changes, oldest first: who, verb, kind, id."""
-    rows = AuditRecord.objects.for_tenant(tenant_id).filter(outcome=Outcome.DONE).order_by("at")
+    rows = records_of_this_test().for_tenant(tenant_id).filter(outcome=Outcome.DONE).order_by("at")
     return list(rows.values_list("username", "verb", "kind", "object_id"))
 
 
 def newest() -> AuditRecord:
-    found = AuditRecord.objects.first()
+    found: AuditRecord | None = records_of_this_test().first()
     assert found is not None
     return found
 
@@ -96,7 +97,7 @@ def test_the_life_of_a_model_is_told(client_of: ClientOf, alice: Principal) -> N
         ("moved", "model version", "alpha:load:v1.0.0"),
         ("deleted", "model version", "alpha:load:v1.0.0"),
     ]
-    moved, deleted = AuditRecord.objects.filter(verb__in=("moved", "deleted")).order_by("at")
+    moved, deleted = records_of_this_test().filter(verb__in=("moved", "deleted")).order_by("at")
     assert moved.after == deleted.before != moved.before
     assert moved.facts == {"from_stage": "staging", "to_stage": "archived"}
 
@@ -138,7 +139,7 @@ def test_who_shared_a_models_traffic_and_ended_that_is_told(
         ("alice", "told", "outcomes", "alpha:site-load"),
         ("bob", "ended", "traffic", "alpha:site-load"),
     ]
-    started, ended = AuditRecord.objects.filter(kind="traffic").order_by("at")
+    started, ended = records_of_this_test().filter(kind="traffic").order_by("at")
     assert started.facts == ended.facts == {"split_id": split.json()["split_id"]}
     assert started.after == ended.before != ended.after
 
@@ -218,7 +219,7 @@ def form_of(asset: Any) -> dict[str, Any]:
 
 def test_the_pages_are_told_as_well(pages: Client) -> None:
     pages.post("/admin/features/asset/add/", {**form_of("roof"), "tenant_id": "gamma"})
-    (made,) = AuditRecord.objects.for_tenant("gamma")
+    (made,) = records_of_this_test().for_tenant("gamma")
     assert (made.username, made.verb, made.kind, made.object_id) == ("root", "created", "asset", "roof")
     pk = made.facts["pk"]
 
@@ -230,7 +231,7 @@ def test_the_pages_are_told_as_well(pages: Client) -> None:
         ("changed", "asset"),
         ("removed", "asset"),
     ]
-    assert AuditRecord.objects.for_tenant("gamma").filter(verb="changed").get().before == made.after
+    assert records_of_this_test().for_tenant("gamma").filter(verb="changed").get().before == made.after
 
 
 def test_what_is_done_to_people_is_told_without_their_password(pages: Client) -> None:

@@ -8,17 +8,19 @@ import pytest
 from django.test import Client
 from rest_framework.test import APIClient
 
-from omarino.audit_models import AuditRecord, Outcome
+from omarino.audit_models import Outcome
 from omarino.authentication import Principal
 from omarino.models import User
 from omarino.permissions import AI_USER
+from tests.audit.conftest import records_of_this_test
 from tests.conftest import ClientOf
 from tests.factories import make_version
 
 
 def refusals(tenant_id: str) -> list[Any]:
     return list(
-        AuditRecord.objects.for_tenant(tenant_id)
+        records_of_this_test()
+        .for_tenant(tenant_id)
         .filter(outcome=Outcome.REFUSED)
         .values_list("subject", "username", "verb", "object_id", "facts", "request_id")
     )
@@ -92,7 +94,7 @@ def test_whoever_is_not_known_fills_no_audit(db: None, token: str) -> None:
     client.credentials(HTTP_AUTHORIZATION=token)
 
     assert client.get("/ai/forecasts", headers={"X-Tenant-ID": "alpha"}).status_code == 401
-    assert not AuditRecord.objects.filter(outcome=Outcome.REFUSED).exists()
+    assert not records_of_this_test().filter(outcome=Outcome.REFUSED).exists()
 
 
 def test_a_page_refused_and_a_sign_in_are_kept(db: None) -> None:
@@ -105,6 +107,6 @@ def test_a_page_refused_and_a_sign_in_are_kept(db: None) -> None:
     assert (subject, username, verb, path) == (f"user:{person.pk}", "dora", "get", "/admin/omarino/user/")
     client.logout()
     client.post("/admin/login/", {"username": "dora", "password": "a long password"})
-    signed_in = AuditRecord.objects.for_tenant("delta").filter(verb="signed_in").first()
+    signed_in = records_of_this_test().for_tenant("delta").filter(verb="signed_in").first()
     assert signed_in is not None
     assert signed_in.username == "dora"

@@ -17,7 +17,7 @@ from playwright.sync_api import Browser
 from omarino.keys import KEYS, SHARED_FOR_S
 from tests.node import NODE, environment, installed
 from tests.omarino.conftest import pass_in_valkey
-from tests.pages.conftest import DESK, Visit, address, browser
+from tests.pages.conftest import DESK, PATIENCE_MS, Visit, address, browser
 
 __all__ = ["address", "browser"]  # fixtures
 HERE = Path(__file__).parent
@@ -138,7 +138,7 @@ def window(provider: Provider, browser: Browser, address: str) -> Iterator[Windo
 
     def window() -> Visit:
         context = browser.new_context(viewport=DESK)
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(PATIENCE_MS)
         visits.append(Visit(context.new_page(), address, friends=(provider.url,)))
         visits[-1].listen()
         return visits[-1]

@@ -181,7 +181,7 @@ def test_one_signed_by_an_elliptic_curve_is_taken_where_that_is_the_algorithm(
         ({"exp": datetime(2025, 1, 1, tzinfo=UTC)}, "expired"),
         ({"exp": None}, "exp"),
         ({"iat": None}, "iat"),
-        ({"iat": datetime.now(UTC) + timedelta(hours=1)}, "not yet valid"),
+        ({"iat": timedelta(hours=1)}, "not yet valid"),
         ({"jti": None}, "jti"),
         ({"jti": ""}, "jti"),
         ({"events": None}, "events"),

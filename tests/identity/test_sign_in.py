@@ -214,12 +214,12 @@ def test_when_the_providers_session_is_over_one_must_sign_in_again(
 
 
 def test_a_session_without_pages_ends_by_itself(window: Windows, settings: Any) -> None:
-    settings.OIDC_RENEW_ID_TOKEN_EXPIRY_SECONDS = 1
+    settings.OIDC_RENEW_ID_TOKEN_EXPIRY_SECONDS = 30  # longer than a busy machine takes for a page
     page = sign_in(window())
     is_signed_in(page)
     (cookie,) = [cookie for cookie in page.context.cookies() if cookie.get("name") == "sessionid"]
 
-    assert 0 < cookie["expires"] - time.time() <= 4
+    assert 0 < cookie["expires"] - time.time() <= 4 * 30
 
 
 def test_the_provider_goes_away_in_the_middle(window: Windows, settings: Any) -> None:

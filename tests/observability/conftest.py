@@ -170,14 +170,17 @@ def hub(receiver: Receiver) -> Iterator[Hub]:
         WORKER_METRICS_PORT=str(worker_port),
         OTEL_EXPORTER_OTLP_ENDPOINT=f"http://127.0.0.1:{receiver.port}",
         OTEL_BSP_SCHEDULE_DELAY="200",
-    ).wait_for("Ctrl-C stops it.")
-    running = Hub(up, worker_port)
-    running.token = token_of(up)
-    eventually(lambda: "ready." in (folder / "logs" / "worker.log").read_text())
-    yield running
-    up.process.terminate()
-    up.ended()
-    shutil.rmtree(folder, ignore_errors=True)
+    )
+    try:
+        up.wait_for("Ctrl-C stops it.")
+        running = Hub(up, worker_port)
+        running.token = token_of(up)
+        eventually(lambda: "ready." in (folder / "logs" / "worker.log").read_text())
+        yield running
+    finally:  # also of one that came up too late, which would go on beside the other tests
+        up.process.terminate()
+        up.ended()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def token_of(up: Up, tenant_id: str = "demo") -> str:
@@ -192,7 +195,7 @@ def token_of(up: Up, tenant_id: str = "demo") -> str:
             "typ": "Bearer",
             "iat": now,
             "nbf": now,
-            "exp": now + 3600,
+            "exp": now + 43_200,  # one token for a whole run
             "tenant_id": tenant_id,
             "preferred_username": "observer",
             "realm_access": {"roles": sorted(ROLES)},

@@ -154,7 +154,7 @@ def test_it_answers_while_database_and_queue_hang(hub: Hub) -> None:
         samples = hub.scrape()
         took_s = time.monotonic() - began
 
-    assert took_s < 6
+    assert took_s < 15  # two seconds for each of them; a hang would last a minute
     assert "ai_service_queue_depth" not in samples
     assert "ai_service_jobs" not in samples
     assert total(samples, "ai_service_requests_total") > 0

@@ -46,12 +46,11 @@ def test_detailed_health_names_each_dependency(db: None, client: Client) -> None
 def test_who_asks_again_within_a_second_is_told_the_same(db: None, client: Client) -> None:
     """No look is begun for them, so a flood of such questions asks no dependency."""
     first = client.get("/health/detailed").json()
-    began = time.perf_counter()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("omarino.health.LOOK_KEEPS_S", 60)  # a busy machine may take a second for twenty
+        again = [client.get("/health/detailed").json() for _ in range(20)]
 
-    again = [client.get("/health/detailed").json() for _ in range(20)]
-
-    assert time.perf_counter() - began < 0.5  # one look waits half a second for workers
-    assert all(answer["dependencies"] == first["dependencies"] for answer in again)
+    assert all(answer["dependencies"] == first["dependencies"] for answer in again)  # to the last latency
     time.sleep(LOOK_KEEPS_S)
     assert client.get("/health/detailed").json()["dependencies"] != first["dependencies"]  # other latencies
 

@@ -149,11 +149,11 @@ def test_a_lease_that_ran_out_is_anothers_and_the_first_is_fenced_off(alice: Pri
 
 
 def test_the_lease_is_kept_while_the_work_goes_on(alice: Principal, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs, "LEASE", timedelta(seconds=0.8))
+    monkeypatch.setattr(jobs, "LEASE", timedelta(seconds=2))  # a busy machine may be late for one
     row = make_export(alice)
 
     with claim(row).in_hand() as job:
-        time.sleep(2)
+        time.sleep(3)
         assert rows().claim(row.pk) is None
         job.complete(**RESULT)
 
@@ -374,6 +374,7 @@ def test_a_message_is_sent_from_any_thread(alice: Principal) -> None:
 ENQUEUE = """
 import django, sys, time
 django.setup()
+import omarino.celery  # a server has imported it before it is asked
 from features.models import FeatureExport
 row = FeatureExport.objects.get(pk=sys.argv[1])
 began = time.monotonic()
@@ -399,7 +400,7 @@ def test_a_broker_that_is_away_delays_the_work_and_nobody_waits_for_it(alice: Pr
 
     assert done.returncode == 0, done.stderr
     assert "job_not_queued" in done.stderr
-    assert float(done.stdout) < 7  # the client of Valkey knocks four times, a second each
+    assert float(done.stdout) < 10  # the client of Valkey knocks four times, a second each
     assert fresh(row).status == "pending"
     age(row, enqueued_at=timedelta(minutes=2))
     rows().sweep()

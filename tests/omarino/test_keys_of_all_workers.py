@@ -230,5 +230,5 @@ def test_with_a_silent_valkey_a_bad_token_costs_no_timeout_each(
             process.key(f"made-up-{number}")
 
     assert caches["default"]
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 5  # fifty timeouts would be ten seconds at least
     assert issuer.fetches == 1

@@ -114,8 +114,8 @@ def test_the_scarcest_budget_is_told() -> None:
 
 
 def test_spent_budgets_leave_nothing_behind() -> None:
-    spend([budget(60)])
-    assert 0 < valkey().pttl(budget(60).key) <= 1_100  # a second's worth was spent
+    spend([budget(6)])
+    assert 0 < valkey().pttl(budget(6).key) <= 10_100  # ten seconds' worth was spent
 
 
 def test_four_processes_together_pass_exactly_the_limit() -> None:
@@ -157,7 +157,7 @@ with ThreadPoolExecutor(8) as threads:
         assert process.stdin
         process.stdin.write(key + "\n")  # they wait for it, and begin together
         process.stdin.flush()
-    found = [int(process.communicate(timeout=60)[0]) for process in processes]
+    found = [int(process.communicate(timeout=200)[0]) for process in processes]
 
     assert sum(found) == 250, found
 

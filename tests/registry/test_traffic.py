@@ -58,7 +58,7 @@ def test_each_caller_is_answered_by_one_version_and_the_share_is_kept(
 
     assert first == again
     challenged = sum(answered.endswith("v1.1.0") for answered in first.values())
-    assert 40 <= challenged <= 80  # 60 expected, three standard deviations
+    assert 30 <= challenged <= 90  # 60 expected, within nearly five standard deviations
     variants = client.get(f"{MODEL}/traffic").json()["variants"]
     assert variants["challenger"]["requests"] == 2 * challenged
     assert variants["production"]["requests"] == 2 * (200 - challenged)
