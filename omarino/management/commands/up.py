@@ -23,7 +23,7 @@ from omarino.authentication import development_token
 from omarino.permissions import ROLES
 from omarino.supervisor import AlreadyRunning, Supervisor, wait_for
 
-START_PATIENCE_S = 60.0
+START_PATIENCE_S = 180.0  # a busy machine takes a minute to import it all twice
 MANAGE = [sys.executable, str(settings.BASE_DIR / "manage.py")]
 
 
