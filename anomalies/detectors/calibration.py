@@ -17,6 +17,7 @@ CALM_KNOTS = np.array([0.4, 0.65])  # at first sight, when nothing was left out 
 COMMON = 0.78  # up to this share of the window's sizes none is a fault's
 TOWARDS_THE_WINDOW = 0.5  # how far the scale follows the window, whose season may be another
 LEAST_POWER, MOST_POWER = 0.4, 0.8  # the tails of meters are heavier than a normal one's
+EXTENT_POWER = 1.5  # what is read has bounds: fuses, boilers, the sun
 SUM_POWER = 0.55  # chances of sums fall like exp(-sum), so that sigmas grow like its root
 CALM_POWERS = (0.6, 1.0)
 LEAST_SIZES = 8

@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from anomalies.detectors import residuals
 from anomalies.detectors.base import MAX_SCORE, Flags, Floats, Problem, Reach, Scores
-from anomalies.detectors.calibration import MOST_POWER, SUM_POWER, Reference, calibrated, calm, tail_of_runs
+from anomalies.detectors.calibration import (
+    EXTENT_POWER,
+    MOST_POWER,
+    SUM_POWER,
+    Reference,
+    calibrated,
+    calm,
+    tail_of_runs,
+)
+from anomalies.detectors.extents import extents
 from anomalies.detectors.grid import US_PER_DAY, Grid, on_grid
 from anomalies.detectors.kinds import kinds_of
-from anomalies.detectors.profile import TYPICAL, Profile, profile_of
+from anomalies.detectors.profile import LEAST_TRAINING, TYPICAL, Profile, beyond_training, profile_of
 from anomalies.detectors.stretches import stretches, sustained
 
-LEAST_TRAINING = 200  # readings that vouch for what is usual
 LEAST_POINTS = 8  # below, nothing is unusual
 MUCH, SLIGHTLY = 1.0, 0.5  # spreads excused of each deviation in a stretch, when judged and at first sight
 SUSTAINED_HOURS = 4.0  # longer than what people do, shorter than what is left on
-POWERS = (MOST_POWER, MOST_POWER, SUM_POWER, MOST_POWER)  # of the four channels
+POWERS = (MOST_POWER, MOST_POWER, SUM_POWER, MOST_POWER, EXTENT_POWER, EXTENT_POWER)  # of the channels
+EXTENTS = 4  # from this channel on: of the readings themselves, not of what they deviate
 HEED_OF_NOUGHT = 0.85  # noughts come together for days: nobody was at home
 COMMON_ZERO = 0.05  # of the readings in runs of nought: their lengths are calibrated, not only their odds
 
@@ -27,11 +36,10 @@ COMMON_ZERO = 0.05  # of the readings in runs of nought: their lengths are calib
 PLAIN = 4.0  # from here a reading is not part of what is expected at the second look
 ODD, ODD_TRUSTED = 6.0, 8.0  # nor, from here, of what scores are calibrated on
 PLAIN_FROZEN = 3.0
-MOST_WRONG = 0.3  # where more seems wrong, that is how the series is
+MOST_WRONG = 0.3  # where more of what vouches seems wrong, that is how the series is
 
 # A series that is told exactly, and its exceptions.
 EXACT = 1e-9  # of the largest reading: what is less off is rounding
-LEAST_TOLD = 24  # readings, before it may be said that nothing ever varies
 FEW_RUNS, RARE_RUNS = 3, 0.01  # of the readings; what is met more often may be a state
 
 
@@ -53,7 +61,8 @@ class Heed:
 class Evidence:
     """Of each cell of the grid, shape (n,); 0 where nothing was read.
 
-    z: deviation in spreads. channels: z, the innovation, the sum of the stretch and what is sustained in it.
+    z: deviation in spreads. channels: z, the innovation, the sum of the stretch, what is sustained in it, and how far
+    the reading goes above and below all usual ones.
     frozen, missing, dead: sigma-equivalents of runs. reference: what sizes are calibrated on, the training
     readings where there are enough.
     """
@@ -80,12 +89,15 @@ def evidence_of(problem: Problem, profile: Callable[[Grid, Floats], Profile] = p
     known = np.isfinite(grid.values)
     is_trained = int((known & grid.is_training).sum()) >= LEAST_TRAINING
     frozen, dead = residuals.frozen(grid), residuals.dead(grid)
-    found = profile(grid, grid.values)
+    learned = grid.values - beyond_training(grid)
+    found = _with_a_width(grid, profile(grid, learned))
     stopped = np.maximum(frozen.score, _among(known, dead)) > PLAIN_FROZEN
     is_exact = _is_exact_with_exceptions(grid, found, known)
     off = _first_sight(_z(grid, found), known, stopped, _reference(grid, known, is_trained))
-    if not is_exact and 0 < int((off > PLAIN).sum()) <= MOST_WRONG * int(known.sum()):
-        found = profile(grid, np.where(off > PLAIN, np.nan, grid.values))
+    vouched = known & (grid.is_training | (not is_trained))
+    is_rare = int((off[vouched] > PLAIN).sum()) <= MOST_WRONG * int(vouched.sum())
+    if not is_exact and is_rare and (off > PLAIN).any():
+        found = _with_a_width(grid, profile(grid, np.where(off > PLAIN, np.nan, learned)))
     else:
         off = np.zeros(known.size)
     usual = known & (off <= (ODD_TRUSTED if is_trained else ODD))
@@ -96,7 +108,13 @@ def evidence_of(problem: Problem, profile: Callable[[Grid, Floats], Profile] = p
         grid=grid,
         profile=found,
         z=z,
-        channels=(z, steps, stretches(z, known, MUCH), sustained(z, known, _sustained_cells(grid))),
+        channels=(
+            z,
+            steps,
+            stretches(z, known, MUCH),
+            sustained(z, known, _sustained_cells(grid)),
+            *extents(grid, found, known, reference.cells),
+        ),
         frozen=frozen,
         missing=residuals.missing(grid),
         dead=HEED_OF_NOUGHT * _among(usual, dead),
@@ -112,14 +130,33 @@ def _is_exact_with_exceptions(grid: Grid, found: Profile, known: Flags) -> bool:
     Those have nothing to be calibrated on but themselves. A reading that is met again and again is no exception.
     """
     values = grid.values
-    count = int(known.sum())
-    rest = np.where(known, np.abs(values - found.expected), 0.0)
-    off = rest > EXACT * float(np.max(np.abs(values[known]), initial=0.0))
-    if count < LEAST_TOLD or not 0 < int(off.sum()) <= (1.0 - TYPICAL) * count:
+    off = known & _is_off(grid, found)
+    if not off.any() or int(known.sum()) < LEAST_POINTS:
         return False
-    runs = int((off[1:] & ~off[:-1]).sum()) + int(off[0])
+    vouched = known & grid.is_training
+    told = vouched if int(vouched.sum()) >= LEAST_TRAINING else known
+    count = int(told.sum())
+    exceptions = off & told
+    if int(exceptions.sum()) > max(1.0, (1.0 - TYPICAL) * count):
+        return False
+    runs = int((exceptions[1:] & ~exceptions[:-1]).sum()) + int(exceptions[0])
     is_rare = runs <= max(FEW_RUNS, RARE_RUNS * count)
-    return is_rare or np.unique(values[off]).size > 0.5 * int(off.sum())
+    return is_rare or np.unique(values[exceptions]).size > 0.5 * int(exceptions.sum())
+
+
+def _is_off(grid: Grid, found: Profile) -> Flags:
+    """Where readings differ from what was expected by more than rounding."""
+    largest = float(np.max(np.abs(grid.values), initial=0.0, where=np.isfinite(grid.values)))
+    return np.asarray(np.abs(grid.values - found.expected) > EXACT * largest)
+
+
+def _with_a_width(grid: Grid, found: Profile) -> Profile:
+    """A profile that leaves nothing over in what it was learned from, wide enough for what else there is to be odd."""
+    off = _is_off(grid, found)
+    if found.spread.any() or not off.any():
+        return found
+    width = np.full(off.size, float(np.median(np.abs(grid.values - found.expected)[off])) / ODD)
+    return replace(found, above=width, below=width)
 
 
 def _sustained_cells(grid: Grid) -> int:
@@ -198,14 +235,32 @@ def scores(evidence: Evidence, sizes: Floats, heed: Heed, reach: Reach) -> Score
 
 
 def _warnings(grid: Grid, known: Flags, profile: Profile) -> list[str]:
+    told = []
+    if grid.shared:
+        told.append(
+            f"{grid.shared} readings come less than half of the usual {_length(grid.step_us)} after one before and were "
+            "averaged with it."
+        )
+    if grid.thinned_us:
+        told.append(
+            f"Training readings come every {_length(grid.thinned_us)}, those of the window every {_length(grid.step_us)}; "
+            "of the first only those at the instants of the window's were heeded."
+        )
     if int(known.sum()) < LEAST_POINTS:
-        return [
+        told.append(
             f"It takes {LEAST_POINTS} readings or more to call one of them unusual; there are {int(known.sum())} here."
-        ]
-    if not profile.spread.any():
-        return [
+        )
+    elif not profile.spread.any():
+        told.append(
             "The readings do not vary, or each day is the same as the others, so none of them is unusual."
-        ]
-    if not profile.is_seasonal and grid.slots > 1:
-        return ["There are too few days to know the shape of a day; readings are held against their median."]
-    return []
+        )
+    elif not profile.is_seasonal and grid.slots > 1:
+        told.append(
+            "There are too few days to know the shape of a day; readings are held against their median."
+        )
+    return told
+
+
+def _length(step_us: int) -> str:
+    seconds = step_us / 1_000_000
+    return f"{seconds / 60:g} minutes" if seconds >= 60 else f"{seconds:g} seconds"

@@ -6,11 +6,11 @@ import numpy as np
 
 from anomalies.detectors.base import Flags, Floats, Problem, Scores
 from anomalies.detectors.calibration import calibrated, together
-from anomalies.detectors.frontend import POWERS, Heed, evidence_of, scores
+from anomalies.detectors.frontend import EXTENTS, POWERS, Heed, evidence_of, scores
 
 QUARTILE = 0.6745  # of the normal distribution, in standard deviations
 SIDES = 0.25  # of their difference is kept; six weeks do not tell it better
-HEED = Heed(1.02, 1.06)
+HEED = Heed(1.035, 1.1)
 
 
 class InterquartileRange:
@@ -21,7 +21,8 @@ class InterquartileRange:
     def score(self, problem: Problem, *, seed: int = 0) -> Scores:
         evidence = evidence_of(problem)
         reference = evidence.reference
-        fences = [beyond_quartiles(channel, reference.cells) for channel in evidence.channels]
+        fences = [beyond_quartiles(channel, reference.cells) for channel in evidence.channels[:EXTENTS]]
+        fences += evidence.channels[EXTENTS:]  # distances beyond a middle already
         sizes = [
             calibrated(reference, fence, power).sigma(fence)
             for fence, power in zip(fences, POWERS, strict=True)

@@ -6,39 +6,50 @@ import numpy as np
 from sklearn.neighbors import LocalOutlierFactor as Factor
 
 from anomalies.detectors.base import Floats, Problem, Scores
-from anomalies.detectors.calibration import together
-from anomalies.detectors.frontend import Heed, evidence_of, scores, sigmas
+from anomalies.detectors.calibration import calibrated, together
+from anomalies.detectors.frontend import EXTENTS, Heed, evidence_of, scores, sigmas
 
 LEAST_FITTED = 32
-FITTED_ON = 512  # readings at most
-NEIGHBOURS = (10, 100)  # a quarter of the readings within these; few neighbours hide long faults
-CORE = 1.5  # sigma-equivalents of all together; within, the factor is near 1 and is not asked for
+FITTED_ON = 256  # readings at most; the factor takes the square of their number
+NEIGHBOURS = (10, 36)  # a quarter of the readings within these; few neighbours hide long faults
+CORE, CORE_SHARE = (
+    1.5,
+    0.75,
+)  # sigma-equivalents of all together, or that share of the fitted ones: within, the
+# factor is near 1 and is not asked for
+ORDER = 0.05  # of the sizes in it, so that the core has an order
+MOST = 0.25  # of the squared size; where readings are equal their neighbours lie at no distance at all
 PLACE = 0.05  # sigma-equivalents; what is asked at one place is asked once
 MOST_PLACES = 1 << 31  # along either axis; sigma-equivalents end at exp(10)
-HEED = Heed(0.97, 0.82)
+HEED = Heed(1.065, 1.18)
 
 
 class LocalOutlierFactor:
-    """The factor of each reading among the reference's, by two sizes: of its reading and of its stretch."""
+    """The factor of each reading among the reference's, by two sizes: of its reading and of its stretch.
+
+    What goes beyond all readings is told beside it: it has no neighbours whose density would say anything.
+    """
 
     name = "local_outlier_factor"
 
     def score(self, problem: Problem, *, seed: int = 0) -> Scores:
         evidence = evidence_of(problem)
         sizes, reach = sigmas(evidence)
-        largest = together(sizes)
+        largest = together(sizes[:EXTENTS])
         fitted = np.flatnonzero(evidence.reference.cells)
         if fitted.size < LEAST_FITTED:
-            return scores(evidence, largest, HEED, reach)
+            return scores(evidence, together(sizes), HEED, reach)
         if fitted.size > FITTED_ON:
             by_size = fitted[np.argsort(largest[fitted], kind="stable")]
             fitted = by_size[np.linspace(0, by_size.size - 1, FITTED_ON).round().astype(np.int64)]
-        table = np.column_stack((np.maximum(sizes[0], sizes[1]), np.maximum(sizes[2], sizes[3])))
-        thin = 1e-3 * largest  # in the core, where it is no more than an order
-        asked = largest > CORE
+        table = np.column_stack((together(sizes[:2]), together(sizes[2:EXTENTS])))
+        thin = ORDER * largest
+        asked = largest > min(CORE, float(np.quantile(largest[fitted], CORE_SHARE)))
         if asked.any():
-            thin[asked] += thinness(table[fitted], table[asked])
-        return scores(evidence, thin, HEED, reach)
+            bounded = MOST * largest[asked] ** 2
+            thin[asked] += np.minimum(thinness(table[fitted], table[asked]), bounded)
+        factor = calibrated(evidence.reference, thin).sigma(thin)
+        return scores(evidence, together([factor, *sizes[EXTENTS:]]), HEED, reach)
 
 
 def thinness(fitted: Floats, asked: Floats) -> Floats:

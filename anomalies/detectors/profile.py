@@ -14,10 +14,13 @@ from anomalies.detectors.grid import Grid
 SAME_WEEKDAY = 8  # like days a day is compared with: the nearest of its own weekday,
 SAME_TYPE = 8  # and the nearest working days, or days of the weekend
 LEVEL_DAYS = 9  # of the slow level; a fault of four days does not move its median
+LEAST_TRAINING = 200  # readings that vouch for what is usual
+SLACK, LOOSE = 2.0, 4.0  # never met in clean windows of the shipped series by three spreads
 LEAST_DAYS = 4  # below, nothing is known of the shape of a day
 TAIL, TAIL_SIGMA = 0.9, 1.2816  # the quantile each side's spread is taken at, and that of a normal deviate
 MIDDLE = 0.7  # of the spread by the median; a side is never narrower
 OWN = 0.15  # of the typical spread is added to each slot's own; one that never varied still has a width
+GRAIN = 0.5  # of the meter's resolution: one step off is what rounding does
 TYPICAL, TYPICAL_SIGMA = 0.9, 1.6449  # quantile of all sizes, and that of a normal deviate's size
 MAD_TO_STD = 1.4826
 MOST_KEPT_DAYS = 4_000  # half a megabyte; nobody's long series is to fill the memory of all
@@ -57,12 +60,12 @@ def profile_of(grid: Grid, values: Floats) -> Profile:
     Args:
         values: of the grid's cells, shape (n,); NaN where there is no reading, or none to learn from.
     """
-    table = _folded(grid, values)
+    table = folded(grid, values)
     if int(np.isfinite(table).any(axis=1).sum()) < LEAST_DAYS:
         return _without_season(values)
-    rough = _median(table.T)  # by slot, over all days
-    rough = np.where(np.isfinite(rough), rough, _median(rough[None, :])[0])
-    level = _slow_level(_against_days_of_its_type(grid, _median(table - rough)))
+    rough = median(table.T)  # by slot, over all days
+    rough = np.where(np.isfinite(rough), rough, median(rough[None, :])[0])
+    level = slow_level(_against_days_of_its_type(grid, median(table - rough)))
     flat = table - level[:, None]
     likes = like_days(grid, np.asarray(np.isfinite(table).any(axis=1)))
     shape = _over_like_days(flat, likes)
@@ -77,7 +80,7 @@ def around(grid: Grid, values: Floats, expected: Floats, *, is_seasonal: bool) -
     Each side has the spread of a normal deviate with the same 90 % quantile: where a home now and then
     cooks, more is allowed upwards than at night, though most evenings are as calm.
     """
-    rest = _folded(grid, values - expected)
+    rest = folded(grid, values - expected)
     typical = _typical(rest)
     if typical == 0.0:
         nothing = np.zeros(values.size)
@@ -85,8 +88,9 @@ def around(grid: Grid, values: Floats, expected: Floats, *, is_seasonal: bool) -
     likes = like_days(grid, np.asarray(np.isfinite(rest).any(axis=1)))
     low, high, middle = _tails_over_like_days(rest, likes)
     least = MIDDLE * MAD_TO_STD * np.where(np.isfinite(middle), middle, typical / MAD_TO_STD)
+    own = float(np.hypot(OWN * typical, GRAIN * grid.resolution))
     above, below = (
-        np.hypot(np.maximum(np.nan_to_num(side) / TAIL_SIGMA, least), OWN * typical) for side in (high, -low)
+        np.hypot(np.maximum(np.nan_to_num(side) / TAIL_SIGMA, least), own) for side in (high, -low)
     )
     return Profile(expected, above[grid.day, grid.slot], below[grid.day, grid.slot], is_seasonal)
 
@@ -97,7 +101,7 @@ def shared_on_like_days(grid: Grid, rest: Floats) -> Floats:
     Args:
         rest: what an expectation leaves over, shape (n,); NaN where there is no reading, or none to learn from.
     """
-    table = _folded(grid, rest)
+    table = folded(grid, rest)
     shared = _over_like_days(table, like_days(grid, np.asarray(np.isfinite(table).any(axis=1))))
     return np.nan_to_num(shared)[grid.day, grid.slot]
 
@@ -114,6 +118,45 @@ def share_on_like_days(grid: Grid, is_it: Flags, known: Flags) -> Floats:
     likes = like_days(grid, np.asarray(sums[1][:-1].any(axis=1)))
     hits, seen = (table[likes].sum(axis=1) for table in sums)
     return np.asarray(((hits + 1.0) / (seen + 2.0))[grid.day, grid.slot])
+
+
+def beyond_training(grid: Grid) -> Floats:
+    """How much further the slow level goes than training allows, signed, of each cell, shape (n,); 0 without training.
+
+    From the nearest day of training the level may go as far as it went within training in as many days (further in
+    more days than training has, at the same pace), SLACK times, and LOOSE times as far as single days of training lie
+    from it. Else a fault as long as the window would be its own level, and training would not say what is usual.
+    """
+    vouched = np.unique(grid.day[grid.is_training])
+    if int(grid.is_training.sum()) < LEAST_TRAINING or vouched.size < LEAST_DAYS:
+        return np.zeros(grid.values.size)
+    table = folded(grid, grid.values)
+    usual = median(table[vouched].T)
+    daily = _against_days_of_its_type(grid, median(table - usual))
+    told = np.full(grid.days, np.nan)
+    told[vouched] = daily[vouched]
+    trained = slow_level(told)
+    width = SLACK * _moves(trained[vouched[0] : vouched[-1] + 1], grid.days)
+    width += LOOSE * float(np.nanmedian(np.abs(told - trained)))
+    days = np.arange(grid.days)
+    after = np.minimum(np.searchsorted(vouched, days), vouched.size - 1)
+    before = np.maximum(np.searchsorted(vouched, days, side="right") - 1, 0)
+    is_nearer = np.abs(vouched[before] - days) <= np.abs(vouched[after] - days)
+    nearest = np.where(is_nearer, vouched[before], vouched[after])
+    off = slow_level(daily) - trained[nearest]
+    allowed = width[np.abs(days - nearest)]
+    excess = np.where(days == nearest, 0.0, off - np.clip(off, -allowed, allowed))
+    return np.asarray(excess[grid.day])
+
+
+def _moves(level: Floats, days: int) -> Floats:
+    """How far a level moves in 0, 1, ... days at the most, shape (days,)."""
+    spans = np.arange(min(level.size, days))
+    moves = np.array([float(np.max(np.abs(level[span:] - level[: level.size - span]))) for span in spans])
+    moves = np.maximum.accumulate(moves)
+    last = spans[-1]
+    beyond = np.arange(spans.size, days)
+    return np.concatenate((moves, moves[-1] * beyond / max(last, 1)))
 
 
 def like_days(grid: Grid, is_known: Flags) -> Ints:
@@ -155,7 +198,7 @@ def _nearest(mine: Ints, others: Ints, count: int) -> Ints:
     return np.where(np.isfinite(np.take_along_axis(distance, chosen, axis=1)), picked, -1)
 
 
-def _folded(grid: Grid, values: Floats) -> Floats:
+def folded(grid: Grid, values: Floats) -> Floats:
     """Shape (days, slots): the mean of what lies in a slot of a day; NaN where nothing does."""
     where = grid.day * grid.slots + grid.slot
     known = np.isfinite(values)
@@ -170,7 +213,7 @@ def _over_like_days(table: Floats, likes: Ints) -> Floats:
     """Median over like days of each day and slot; NaN where there is none."""
     answer = np.empty(table.shape)
     for days, readings in _on_like_days(table[:, :, None], likes):
-        answer[days] = _median(readings).T
+        answer[days] = median(readings).T
     return answer
 
 
@@ -226,7 +269,7 @@ def _at_share(ordered: Floats, share: float, counts: Ints | None = None) -> Floa
     return np.asarray(np.where(counts > 0, first + (at - low) * (second - first), np.nan))
 
 
-def _median(table: Floats) -> Floats:
+def median(table: Floats) -> Floats:
     """Median over the last axis, NaN left out; NaN where nothing is left."""
     return _at_share(np.sort(table, axis=-1), 0.5)
 
@@ -242,11 +285,16 @@ def _against_days_of_its_type(grid: Grid, daily: Floats) -> Floats:
     return against
 
 
-def _slow_level(daily: Floats) -> Floats:
-    """Running median of LEVEL_DAYS days; at the ends the last full stretch, lest a fault there be its own level."""
+def slow_level(daily: Floats, days: int = LEVEL_DAYS) -> Floats:
+    """Running median of so many known days, shape (days,); at the ends the last full stretch, lest a fault there be
+    its own level.
+
+    Args:
+        daily: of each day, NaN where nothing is known of it; known of one at least.
+    """
     known = np.flatnonzero(np.isfinite(daily))
     filled = daily[known]
-    width = min(LEVEL_DAYS, filled.size)
+    width = min(days, filled.size)
     windows = np.lib.stride_tricks.sliding_window_view(filled, width)
     medians = np.median(windows, axis=1)
     at = np.clip(np.arange(filled.size) - width // 2, 0, medians.size - 1)

@@ -22,9 +22,9 @@ BEND_DAYS = 7  # between two bends of the trend
 MOST_BENDS = 40
 ROUNDS = 5
 HUBER = 1.345
-EDGES = 0.5  # of what like days share beyond the waves, which cannot follow a heater that is switched at six
+EDGES = 0.75  # of what like days share beyond the waves, which cannot follow a heater that is switched at six
 FITTED_ON = 8_000  # readings about; a hundred coefficients gain nothing from more
-HEED = Heed(0.995, 1.01)
+HEED = Heed(1.0, 1.09)
 
 
 class ProphetDecomposition:

@@ -11,7 +11,7 @@ from anomalies.detectors.base import Flags, Floats, Ints
 
 LIMIT = 4.0  # spreads; what is further off counts as this much, so that a spike is no stretch
 DEEPEST = 4.0  # how far the sum may fall within a stretch; what lies beyond is another one
-EVEN = 0.8  # of the stretch's mean: a cell that is less off itself is told less loudly,
+EVEN = 1.0  # of the stretch's mean: a cell that is less off itself is told less loudly,
 QUIETEST = 0.1  # down to this share
 
 
