@@ -64,10 +64,18 @@ class DetectionRequestSerializer(serializers.Serializer[Any]):
 
 
 class ExpectedRangeSerializer(serializers.Serializer[Any]):
-    min = serializers.FloatField(allow_null=True, help_text="A value beyond min..max is flagged for itself.")
+    min = serializers.FloatField(
+        allow_null=True,
+        help_text="Every value of this window beyond min..max is flagged; one within may be, for its step, its stretch "
+        "or a run. Not negative where no reading was.",
+    )
     max = serializers.FloatField(allow_null=True)
-    mean = serializers.FloatField(allow_null=True)
-    std = serializers.FloatField(allow_null=True)
+    mean = serializers.FloatField(
+        allow_null=True, help_text="What was expected; within min..max, and not in their middle as a rule."
+    )
+    std = serializers.FloatField(
+        allow_null=True, help_text="Of like days around that hour, the mean of both sides."
+    )
 
 
 class AnomalySerializer(serializers.Serializer[Any]):
