@@ -87,13 +87,19 @@ class NewWatchSerializer(WatchSerializer):
 class AlertSerializer(serializers.ModelSerializer[Alert]):
     alert_id = serializers.UUIDField(source="pk")
     asset_id = serializers.CharField(source="watch.asset_id")
+    severity = serializers.ChoiceField(
+        choices=Severity.choices, help_text="The worst so far, as are the peak, the kind and the explanation."
+    )
+    told_severity = serializers.CharField(
+        help_text="The severity that the webhook took last; empty while it took none."
+    )
 
     class Meta:
         model = Alert
         fields = [
             *("alert_id", "tenant_id", "watch_id", "detection_id", "asset_id", "kind", "severity"),
             *("first_at", "last_at", "points", "peak_at", "peak_value", "peak_score", "explanation"),
-            *("raised_at", "sending", "attempts", "delivered_at", "last_answer"),
+            *("raised_at", "sending", "told_severity", "attempts", "delivered_at", "last_answer"),
         ]
 
 

@@ -13,7 +13,6 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from django.db import connection
 from rest_framework.test import APIClient
@@ -25,20 +24,10 @@ from anomalies.tasks import look_at_what_is_due
 from omarino.authentication import Principal
 from omarino.permissions import AI_USER
 from tests.anomalies.receiver import Receiver, receiving
+from tests.anomalies.watching import NOW, look_now, read_until, send_all, set_up
 from tests.conftest import ClientOf
 from tests.factories import make_readings
 from tests.workers import running_worker, wait_until
-
-NOW = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
-START = NOW - timedelta(days=42)
-HOURS = 42 * 24
-
-
-def usual() -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Six weeks of hours: a daily shape between 10 and 30 kW, with a little noise."""
-    hour = np.arange(HOURS + 24)
-    noise = np.random.default_rng(7).normal(0, 0.3, hour.size)
-    return 20 - 10 * np.cos(2 * np.pi * (hour % 24) / 24) + noise
 
 
 @pytest.fixture
@@ -51,32 +40,6 @@ def receiver(settings: Any) -> Iterator[Receiver]:
     settings.WEBHOOK_PRIVATE_NETWORKS = [ip_network("127.0.0.0/8")]
     with receiving() as receiver:
         yield receiver
-
-
-def read_until(owner: Principal, until: datetime, *, changed: dict[int, float] | None = None) -> None:
-    """Readings up to `until`; changed: other values by hours before now."""
-    values = usual()
-    for hours_ago, value in (changed or {}).items():
-        values[HOURS - hours_ago] = value
-    make_readings(owner, values[: (until - START) // timedelta(hours=1)], start=START)
-
-
-def set_up(client: APIClient, **fields: Any) -> dict[str, Any]:
-    body = {"tenant_id": "alpha", "asset_id": "main-meter", "method": "z_score", **fields}
-    response = client.post("/ai/anomaly/watches", body)
-    assert response.status_code == 201, response.json()
-    answer: dict[str, Any] = response.json()
-    return answer
-
-
-def look_now(watch: dict[str, Any]) -> list[Alert]:
-    Watch.objects.filter(pk=watch["watch_id"]).update(next_look_at=datetime.now(UTC))
-    return watch_actions.look(watch_id=watch["watch_id"])
-
-
-def send_all() -> None:
-    for alert in Alert.objects.to_send():
-        watch_actions.send_alert(alert_id=alert.pk)
 
 
 def test_a_new_event_is_told_once_and_signed(alice: Principal, client: APIClient, receiver: Receiver) -> None:
