@@ -13,7 +13,7 @@ import numpy as np
 from anomalies.detectors.base import Flags, Floats, Ints, Problem, Scores
 from anomalies.detectors.kinds import KINDS
 from anomalies.severity import severity_of, threshold
-from anomalies.wording import sentence
+from anomalies.wording import MISSING, sentence
 from omarino.epoch import from_us
 
 Row = dict[str, Any]
@@ -100,15 +100,30 @@ class Findings:
 
     def _explained(self, index: int, zone: ZoneInfo) -> str:
         scores = self.scores
+        kind = KINDS[scores.kind[index]]
+        lasted = int(scores.run_length[index]) * scores.step_us
         return sentence(
             at=from_us(int(scores.times[index])).astimezone(zone),
+            step=timedelta(microseconds=scores.step_us),
             value=float(scores.values[index]),
             expected=float(self.expected_range[1][index]),
             std=float(scores.std[index]),
-            kind=KINDS[scores.kind[index]],
+            kind=kind,
             unit=self.unit,
-            lasted=timedelta(microseconds=int(scores.run_length[index]) * scores.step_us),
+            lasted=timedelta(microseconds=self._gap_us(index) if kind == MISSING else lasted),
         )
+
+    def _gap_us(self, index: int) -> int:
+        """How long nothing was read around there, by the times: the cells of a gap of months are cut."""
+        times, step = self.scores.times, self.scores.step_us
+        after = int(np.searchsorted(self._read, index))
+        begin = times[self._read[after - 1]] + step if after > 0 else times[0]
+        end = times[self._read[after]] if after < self._read.size else times[-1] + step
+        return int(end - begin)
+
+    @cached_property
+    def _read(self) -> Ints:
+        return np.flatnonzero(np.isfinite(self.scores.values))
 
 
 def texts(times_us: Ints) -> list[str]:

@@ -15,6 +15,8 @@ from omarino.api import TenantField
 from omarino.number_fields import NumberField, WholeNumberField
 from omarino.series import EARLIEST, LATEST, SeriesField
 
+OF_STORED = ("lookback_hours", "as_of")  # fields
+
 
 class DetectionRequestSerializer(serializers.Serializer[Any]):
     tenant_id = TenantField()
@@ -61,6 +63,12 @@ class DetectionRequestSerializer(serializers.Serializer[Any]):
 
     def unknown_fields(self) -> tuple[str, ...]:
         return tuple(sorted(set(self.initial_data) - set(self.fields)))
+
+    def unheeded_fields(self) -> tuple[str, ...]:
+        """What was said of stored readings beside a series, of which nothing is stored."""
+        if self.validated_data.get("time_series") is None:
+            return ()
+        return tuple(name for name in OF_STORED if self.initial_data.get(name) is not None)
 
 
 class ExpectedRangeSerializer(serializers.Serializer[Any]):

@@ -10,7 +10,7 @@ from rest_framework import serializers
 
 from anomalies.models import Alert, Method, Severity
 from features.models import validate_asset_id
-from omarino.api import TenantField
+from omarino.api import StrictSerializer, TenantField
 from omarino.number_fields import NumberField, WholeNumberField
 
 
@@ -40,7 +40,11 @@ class WatchFields(serializers.Serializer[Any]):
         default=60,
         help_text="Between two looks.",
     )
-    minimum_severity = serializers.ChoiceField(choices=Severity.choices, default=Severity.MEDIUM)
+    minimum_severity = serializers.ChoiceField(
+        choices=Severity.choices,
+        default=Severity.MEDIUM,
+        help_text="Of an event that raises an alert. Silence is told whatever it is, as high.",
+    )
     silent_after_hours = WholeNumberField(
         min_value=0, max_value=8760, default=24, help_text="Alert when no reading came for so long; 0: never."
     )
@@ -53,7 +57,7 @@ class WatchFields(serializers.Serializer[Any]):
     is_active = serializers.BooleanField(default=True)
 
 
-class SetUpWatchSerializer(WatchFields):
+class SetUpWatchSerializer(StrictSerializer, WatchFields):
     tenant_id = TenantField()
     asset_id = serializers.CharField(max_length=128, validators=[validate_asset_id])
     sensitivity = NumberField(
@@ -64,7 +68,9 @@ class SetUpWatchSerializer(WatchFields):
     )
 
 
-class ChangeWatchSerializer(WatchFields):
+class ChangeWatchSerializer(StrictSerializer, WatchFields):
+    """All but the asset: another one is another watch."""
+
     tenant_id = TenantField(required=False)
 
 
