@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from django.db import connection
@@ -21,6 +22,7 @@ from anomalies import watch_actions
 from anomalies.events import events
 from anomalies.models import Alert, Detection, Sending, Watch
 from anomalies.tasks import look_at_what_is_due
+from omarino import webhooks
 from omarino.authentication import Principal
 from omarino.permissions import AI_USER
 from tests.anomalies.receiver import Receiver, receiving
@@ -224,6 +226,12 @@ def test_a_redirect_is_not_followed(alice: Principal, client: APIClient, receive
         "http://example.org/hook",
         "https://127.0.0.1/hook",
         "https://10.1.2.3/",
+        "https://2130706433/",
+        "https://0x7f000001/",
+        "https://127.1/",
+        "https://localhost/",
+        "https://LOCALHOST.:8443/",
+        "https://hub.localhost/",
         "https://169.254.169.254/latest/meta-data",
         "https://[::1]/",
         "https://[::ffff:10.0.0.1]/",
@@ -231,6 +239,7 @@ def test_a_redirect_is_not_followed(alice: Principal, client: APIClient, receive
         "https://",
         "https://example.org:99999/",
         "https://two words.example/",
+        "https://8.8.8.8 x/",
         "https://b\u00fccher.example/",
         "https://\u4f8b.example/",
         "ftp://example.org/",
@@ -248,14 +257,59 @@ def test_an_address_that_must_not_be_reached_is_refused(
     assert (response.status_code, response.json()["code"]) == (422, "webhook_refused")
 
 
-def test_a_name_that_stands_for_a_private_address_is_not_reached(alice: Principal, client: APIClient) -> None:
+@pytest.mark.parametrize("url", ["https://2130706433/", "https://localhost/"])
+def test_a_change_to_an_address_that_must_not_be_reached_is_refused(
+    alice: Principal, client: APIClient, url: str
+) -> None:
     make_readings(alice, [1.0, 2.0])
+    watch = set_up(client)
+
+    response = client.patch(f"/ai/anomaly/watches/{watch['watch_id']}", {"webhook_url": url})
+
+    assert (response.status_code, response.json()["code"]) == (422, "webhook_refused")
+    assert "not on the public internet" in response.json()["detail"]
+
+
+def test_a_name_that_is_found_to_stand_for_a_private_address_is_not_reached() -> None:
+    with pytest.raises(webhooks.WebhookRefused, match="not on the public internet"):
+        webhooks.looked_up(urlsplit("https://localhost:1/hook"))
+
+
+def test_a_network_that_is_no_longer_allowed_is_not_reached(
+    alice: Principal, client: APIClient, settings: Any
+) -> None:
+    make_readings(alice, [1.0, 2.0])
+    settings.WEBHOOK_PRIVATE_NETWORKS = [ip_network("127.0.0.0/8"), ip_network("::1/128")]
     watch = set_up(client, webhook_url="https://localhost:1/hook")
+    settings.WEBHOOK_PRIVATE_NETWORKS = []
 
     answer = client.post(f"/ai/anomaly/watches/{watch['watch_id']}/test").json()
 
     assert answer["was_taken"] is False
     assert "not on the public internet" in answer["told"]
+
+
+@pytest.mark.parametrize("field", ["asset_id", "sensitvity"])
+def test_a_change_of_what_a_watch_does_not_have_is_refused_by_name(
+    alice: Principal, client: APIClient, field: str
+) -> None:
+    make_readings(alice, [1.0, 2.0])
+    watch = set_up(client)
+
+    response = client.patch(f"/ai/anomaly/watches/{watch['watch_id']}", {field: "other-meter"})
+
+    assert response.status_code == 422
+    assert [error["field"] for error in response.json()["errors"]] == [field]
+    body = {"tenant_id": "alpha", "asset_id": "main-meter", "sensitvity": 2}
+    assert client.post("/ai/anomaly/watches", body).status_code == 422
+
+
+def test_silence_is_told_whatever_severity_the_watch_alerts_from(alice: Principal, client: APIClient) -> None:
+    read_until(alice, NOW - timedelta(hours=30))
+
+    (alert,) = look_now(set_up(client, minimum_severity="critical"))
+
+    assert (alert.kind, alert.severity) == ("no_readings", "high")
 
 
 def test_the_secret_is_shown_once(alice: Principal, client: APIClient) -> None:
