@@ -58,6 +58,8 @@ class WatchFields(serializers.Serializer[Any]):
 
 
 class SetUpWatchSerializer(StrictSerializer, WatchFields):
+    """What is watched, and how."""
+
     tenant_id = TenantField()
     asset_id = serializers.CharField(max_length=128, validators=[validate_asset_id])
     sensitivity = NumberField(

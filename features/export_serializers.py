@@ -44,7 +44,7 @@ class PathField(serializers.CharField):
 
 
 class ExportRequestSerializer(StrictSerializer):
-    """A misspelt asset_ids would export every asset."""
+    """What to export. Other fields are refused: a misspelt asset_ids would export every asset."""
 
     tenant_id = TenantField()
     feature_set = serializers.CharField(max_length=64, trim_whitespace=False)
