@@ -45,6 +45,7 @@ def detect(
     training_data: Points | None = None,
     include_scores: bool = False,
     ignored_fields: tuple[str, ...] = (),
+    unheeded_fields: tuple[str, ...] = (),
 ) -> tuple[Detection, list[Row]]:
     """Detect in the given series, else in the asset's newest stored readings, and keep what was flagged.
 
@@ -61,7 +62,13 @@ def detect(
     with metrics.inference("anomaly", method):
         scores = DETECTORS[method].score(problem, seed=SEED)
     findings = Findings(problem, scores, sensitivity, asset.unit if asset else "")
-    unknown = (f"The field {name!r} is not known and was ignored." for name in ignored_fields)
+    told = (
+        *(f"The field {name!r} is not known and was ignored." for name in ignored_fields),
+        *(
+            f"{name} counts for stored readings only; the whole time_series was judged."
+            for name in unheeded_fields
+        ),
+    )
     detection = Detection(
         tenant_id=tenant_id,
         asset_id=asset_id,
@@ -70,7 +77,7 @@ def detect(
         inputs_digest=_digest(method, problem),
         seed=SEED,
         training_points=int(np.isfinite(training.values).sum()),
-        warnings=[*unknown, *scores.warnings],
+        warnings=[*told, *scores.warnings],
         **_as_kept(findings),
     )
     detection.save(force_insert=True)

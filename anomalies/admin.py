@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
@@ -21,7 +22,7 @@ from features.models import Asset
 from omarino.admin import person
 from omarino.errors import HubError
 from omarino.permissions import MayDetectAnomalies
-from omarino.templatetags.quantities import percent
+from omarino.templatetags.quantities import percent, score
 
 __all__ = ["DetectionAdmin", "watch_admin"]  # Django looks for pages in this module only
 
@@ -57,7 +58,7 @@ class DetectionAdmin(WithDevices):
 
     @admin.display(description="Highest score", ordering="max_score")
     def highest(self, detection: Detection) -> str:
-        return f"{detection.max_score:.1f}"
+        return score(detection.max_score)
 
     @admin.display(description="Made (UTC)", ordering="made_at")
     def made(self, detection: Detection) -> str:
@@ -108,6 +109,7 @@ class DetectionAdmin(WithDevices):
             "rows": rows,
             "not_shown": max(0, len(row.anomalies) - SHOWN),
             "zone": chart["zone"],
+            "time_format": _time_format(row, ZoneInfo(chart["zone"])),
             "chart": chart,
             "chart_in_words": in_words(row),
         }
@@ -138,6 +140,12 @@ class DetectionAdmin(WithDevices):
         else:
             messages.success(request, _thanks(suggested, row.sensitivity))
         return redirect("admin:anomalies_detection_change", row.pk)
+
+
+def _time_format(detection: Detection, zone: ZoneInfo) -> str:
+    """Of Django's filter `date`; with the year where the window touches more than one."""
+    years = {at.astimezone(zone).year for at in (detection.first_at, detection.last_at)}
+    return "D j M Y H:i" if len(years) > 1 else "D j M H:i"
 
 
 def _thanks(suggested: float | None, sensitivity: float) -> str:

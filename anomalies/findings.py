@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cached_property
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -12,13 +13,14 @@ import numpy as np
 from anomalies.detectors.base import Flags, Floats, Ints, Problem, Scores
 from anomalies.detectors.kinds import KINDS
 from anomalies.severity import severity_of, threshold
-from anomalies.wording import sentence
+from anomalies.wording import MISSING, sentence
 from omarino.epoch import from_us
 
 Row = dict[str, Any]
+ROUNDING = 1e-9  # of a distance that was divided and is multiplied again
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Findings:
     """What the scores of a problem say at a sensitivity. unit: of the series, such as kW, or nothing."""
 
@@ -48,10 +50,10 @@ class Findings:
     def _rows(self, shown: Flags) -> list[Row]:
         scores = self.scores
         (at,) = np.nonzero(shown)
-        low, high = self._range(at)
+        low, mean, high = self.expected_range
         columns = zip(
             texts(scores.times[at]),
-            *(_nullable(c) for c in (scores.values[at], low, high, scores.expected[at], scores.std[at])),
+            *(_nullable(c[at]) for c in (scores.values, low, high, mean, scores.std)),
             scores.score[at].tolist(),
             self.flagged[at].tolist(),
             at.tolist(),
@@ -72,25 +74,56 @@ class Findings:
             for timestamp, value, least, most, mean, std, score, is_anomaly, index in columns
         ]
 
-    def _range(self, at: Ints) -> tuple[Floats, Floats]:
-        """What a value may be without being flagged for itself; not negative where no reading ever was."""
-        reach = self.scores.reach.size(threshold(self.sensitivity)) * self.scores.std[at]
-        low, high = self.scores.expected[at] - reach, self.scores.expected[at] + reach
+    @cached_property
+    def expected_range(self) -> tuple[Floats, Floats, Floats]:
+        """What a value may be without being flagged for itself, with the expected one in between, each shape (m,).
+
+        None is below zero where no reading ever was. No value of the window lies beyond and is not flagged: the
+        distance that scores the threshold is a guess for a value that is off by itself, so the range is widened
+        to the farthest value that was let pass.
+        """
+        scores = self.scores
+        off = scores.values - scores.expected
+        side = np.where(off > 0, scores.above, scores.below)
+        let_pass = np.isfinite(off) & (side > 0) & ~self.flagged
+        farthest = float(np.max(np.abs(off[let_pass]) / side[let_pass], initial=0.0))
+        reach = max(scores.reach.size(threshold(self.sensitivity)), farthest * (1.0 + ROUNDING))
+        ends = (
+            scores.expected - reach * scores.below,
+            scores.expected,
+            scores.expected + reach * scores.above,
+        )
         if any((values < 0).any() for values in (self.problem.values, self.problem.training_values)):
-            return low, high
-        return np.maximum(low, 0.0), high
+            return ends
+        low, mean, high = (np.maximum(end, 0.0) for end in ends)
+        return low, mean, high
 
     def _explained(self, index: int, zone: ZoneInfo) -> str:
         scores = self.scores
+        kind = KINDS[scores.kind[index]]
+        lasted = int(scores.run_length[index]) * scores.step_us
         return sentence(
             at=from_us(int(scores.times[index])).astimezone(zone),
+            step=timedelta(microseconds=scores.step_us),
             value=float(scores.values[index]),
-            expected=float(scores.expected[index]),
+            expected=float(self.expected_range[1][index]),
             std=float(scores.std[index]),
-            kind=KINDS[scores.kind[index]],
+            kind=kind,
             unit=self.unit,
-            lasted=timedelta(microseconds=int(scores.run_length[index]) * scores.step_us),
+            lasted=timedelta(microseconds=self._gap_us(index) if kind == MISSING else lasted),
         )
+
+    def _gap_us(self, index: int) -> int:
+        """How long nothing was read around there, by the times: the cells of a gap of months are cut."""
+        times, step = self.scores.times, self.scores.step_us
+        after = int(np.searchsorted(self._read, index))
+        begin = times[self._read[after - 1]] + step if after > 0 else times[0]
+        end = times[self._read[after]] if after < self._read.size else times[-1] + step
+        return int(end - begin)
+
+    @cached_property
+    def _read(self) -> Ints:
+        return np.flatnonzero(np.isfinite(self.scores.values))
 
 
 def texts(times_us: Ints) -> list[str]:

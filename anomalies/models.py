@@ -222,13 +222,13 @@ SENDING_TAKES = timedelta(minutes=5)  # at most; then its worker is taken for de
 
 
 class Alert(TenantOwned):
-    """One event that a watch found, told once."""
+    """One event that a watch found, told once, and once more for each worse severity it passes into."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     watch = models.ForeignKey(Watch, on_delete=models.CASCADE, related_name="alerts")
     detection = models.ForeignKey(Detection, on_delete=models.SET_NULL, null=True, related_name="+")
     kind = models.CharField(max_length=32)  # of the peak: spike, stuck, ...; no_readings
-    severity = models.CharField(max_length=8, choices=Severity)
+    severity = models.CharField(max_length=8, choices=Severity)  # the worst so far
     first_at = models.DateTimeField()
     last_at = models.DateTimeField()  # so far
     points = models.PositiveIntegerField()
@@ -237,7 +237,10 @@ class Alert(TenantOwned):
     peak_score = models.FloatField(null=True)
     explanation = models.TextField()
     raised_at = models.DateTimeField(auto_now_add=True)
-    sending = models.CharField(max_length=9, choices=Sending)
+    sending = models.CharField(max_length=9, choices=Sending)  # of the message that tells `severity`
+    told_severity = models.CharField(
+        max_length=8, choices=Severity, blank=True
+    )  # the webhook took; or none yet
     attempts = models.PositiveSmallIntegerField(default=0)
     next_attempt_at = models.DateTimeField(db_default=Now())
     delivered_at = models.DateTimeField(null=True)
@@ -254,6 +257,9 @@ class Alert(TenantOwned):
             ),
             models.CheckConstraint(
                 condition=Q(sending__in=Sending.values), name="anomalies_alert_sending_known"
+            ),
+            models.CheckConstraint(
+                condition=Q(told_severity__in=["", *Severity.values]), name="anomalies_alert_told_known"
             ),
         ]
         indexes = [

@@ -15,6 +15,8 @@ from omarino.api import TenantField
 from omarino.number_fields import NumberField, WholeNumberField
 from omarino.series import EARLIEST, LATEST, SeriesField
 
+OF_STORED = ("lookback_hours", "as_of")  # fields
+
 
 class DetectionRequestSerializer(serializers.Serializer[Any]):
     tenant_id = TenantField()
@@ -62,12 +64,26 @@ class DetectionRequestSerializer(serializers.Serializer[Any]):
     def unknown_fields(self) -> tuple[str, ...]:
         return tuple(sorted(set(self.initial_data) - set(self.fields)))
 
+    def unheeded_fields(self) -> tuple[str, ...]:
+        """What was said of stored readings beside a series, of which nothing is stored."""
+        if self.validated_data.get("time_series") is None:
+            return ()
+        return tuple(name for name in OF_STORED if self.initial_data.get(name) is not None)
+
 
 class ExpectedRangeSerializer(serializers.Serializer[Any]):
-    min = serializers.FloatField(allow_null=True, help_text="A value beyond min..max is flagged for itself.")
+    min = serializers.FloatField(
+        allow_null=True,
+        help_text="Every value of this window beyond min..max is flagged; one within may be, for its step, its stretch "
+        "or a run. Not negative where no reading was.",
+    )
     max = serializers.FloatField(allow_null=True)
-    mean = serializers.FloatField(allow_null=True)
-    std = serializers.FloatField(allow_null=True)
+    mean = serializers.FloatField(
+        allow_null=True, help_text="What was expected; within min..max, and not in their middle as a rule."
+    )
+    std = serializers.FloatField(
+        allow_null=True, help_text="Of like days around that hour, the mean of both sides."
+    )
 
 
 class AnomalySerializer(serializers.Serializer[Any]):

@@ -43,7 +43,11 @@ class DetectView(APIView):
     def post(self, request: Request) -> Response:
         asked = DetectionRequestSerializer(data=request.data, context={"request": request})
         asked.is_valid(raise_exception=True)
-        detection, points = detect(**asked.validated_data, ignored_fields=asked.unknown_fields())
+        detection, points = detect(
+            **asked.validated_data,
+            ignored_fields=asked.unknown_fields(),
+            unheeded_fields=asked.unheeded_fields(),
+        )
         return Response(DetectionSerializer(detection, context={"points": points}).data)
 
 

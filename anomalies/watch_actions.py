@@ -13,8 +13,8 @@ from django.utils import timezone
 
 from anomalies.actions import detect
 from anomalies.errors import NothingToWatch, TooFewReadings, TooManyWatches
-from anomalies.events import Event, events
-from anomalies.models import Alert, Detection, Sending, Severity, Watch
+from anomalies.events import Event, events, is_as_severe
+from anomalies.models import Alert, AlertQuerySet, Detection, Sending, Severity, Watch
 from anomalies.wording import MISSING
 from features import history
 from features.errors import AssetUnknown
@@ -94,7 +94,9 @@ def try_webhook(*, tenant_id: str, watch_id: Any) -> webhooks.Answer:
 
 
 def look(*, watch_id: Any) -> list[Alert]:
-    """Judge what came since the last look, if the watch is due; the alerts that are new. Twice at once looks once."""
+    """Judge what came since the last look, if the watch is due; the alerts that are to be told, for they are new or
+    became worse. Twice at once looks once.
+    """
     watch = Watch.objects.claim(watch_id)
     if watch is None:
         return []
@@ -112,10 +114,10 @@ def send_alert(*, alert_id: Any) -> None:
     alert = Alert.objects.claim(alert_id)
     if alert is None:
         return
-    answer = _post(alert.watch, str(alert.pk), _content(alert))
-    ours = Alert.objects.filter(pk=alert.pk, attempts=alert.attempts)
+    answer = _post(alert.watch, f"{alert.pk}-{alert.severity}", _content(alert))
+    ours = Alert.objects.filter(pk=alert.pk, attempts=alert.attempts, severity=alert.severity)
     if answer.was_taken:
-        ours.update(sending=Sending.DELIVERED, delivered_at=Now(), last_answer=answer.told)
+        _was_taken(alert, ours, answer)
     elif alert.attempts > len(TRY_AGAIN):
         ours.update(sending=Sending.FAILED, last_answer=answer.told[:200])
     else:
@@ -130,6 +132,15 @@ def send_alert(*, alert_id: Any) -> None:
         attempt=alert.attempts,
         answer=answer.told,
     )
+
+
+def _was_taken(alert: Alert, ours: AlertQuerySet, answer: webhooks.Answer) -> None:
+    taken = {"delivered_at": Now(), "last_answer": answer.told, "told_severity": alert.severity}
+    if (
+        ours.update(sending=Sending.DELIVERED, **taken) == 0
+    ):  # it became worse meanwhile, which is still to be told
+        worse = Alert.objects.filter(pk=alert.pk).exclude(severity=alert.severity)
+        worse.filter(told_severity=alert.told_severity).update(**taken)
 
 
 def _post(watch: Watch, message_id: str, content: dict[str, Any]) -> webhooks.Answer:
@@ -207,49 +218,64 @@ def _tell(watch: Watch, found: list[Event], detection: Detection | None, began: 
     """Keep what is new, and how far was looked; an event that goes on is the alert that it was."""
     _locked(watch.tenant_id, watch.pk)
     apart = _apart(watch)
-    raised = []
+    to_tell = []
     for event in found:
-        if same := _already_told(watch, event, apart):
-            _go_on(same, event)
-        else:
-            raised.append(_raise(watch, detection, event))
+        if (same := _already_told(watch, event, apart)) is None:
+            to_tell.append(_raise(watch, detection, event))
+        elif _go_on(same, event, detection):
+            to_tell.append(same)
     if silence := _silence(watch, began):
-        raised.append(silence)
+        to_tell.append(silence)
     if detection is not None:
         Watch.objects.filter(pk=watch.pk).update(
             looked_at=began, judged_until=max(watch.judged_until, detection.last_at), last_error=""
         )
-    return raised
+    return to_tell
 
 
 def _already_told(watch: Watch, event: Event, apart: timedelta) -> Alert | None:
-    """The alert that the event is or goes on from, the first when it joins several; of silence for a gap only."""
-    alerts = watch.alerts.filter(first_at__lte=event.last_at + apart, last_at__gte=event.first_at - apart)
+    """The alert that the event is or goes on from, the first when it joins several; of silence for a gap only.
+
+    Locked, or what a message told meanwhile would be written over.
+    """
+    alerts = watch.alerts.select_for_update().filter(
+        first_at__lte=event.last_at + apart, last_at__gte=event.first_at - apart
+    )
     if event.peak["kind"] != MISSING:
         alerts = alerts.exclude(kind=NO_READINGS)
     return alerts.order_by("first_at").first()
 
 
-def _go_on(alert: Alert, event: Event) -> None:
+def _go_on(alert: Alert, event: Event, detection: Detection | None) -> bool:
+    """Let the alert last longer and be as bad as its worst; whether it is to be told once more.
+
+    A silence has no peak, and stays what it was told as: the gap it leaves is found when it is over.
+    """
     alert.first_at = min(alert.first_at, event.first_at)
     alert.last_at = max(alert.last_at, event.last_at)
     alert.points = max(alert.points, event.points)
-    alert.save(update_fields=["first_at", "last_at", "points"])
+    is_worse = False
+    if alert.peak_score is not None and event.peak["anomaly_score"] > alert.peak_score:
+        is_worse = not is_as_severe(alert.severity, event.severity)
+        _take_peak(alert, event, detection)
+    if is_worse:
+        alert.sending = Sending.PENDING if alert.watch.webhook_url else Sending.NONE
+        alert.attempts, alert.next_attempt_at = 0, timezone.now()
+    alert.save()
+    return is_worse
+
+
+def _take_peak(alert: Alert, event: Event, detection: Detection | None) -> None:
+    alert.detection = detection
+    alert.kind, alert.severity = event.peak["kind"] or "unusual", event.severity
+    alert.peak_at = datetime.fromisoformat(event.peak["timestamp"])
+    alert.peak_value, alert.peak_score = event.peak["value"], event.peak["anomaly_score"]
+    alert.explanation = event.peak["explanation"]
 
 
 def _raise(watch: Watch, detection: Detection | None, event: Event) -> Alert:
-    alert = Alert(
-        detection=detection,
-        kind=event.peak["kind"] or "unusual",
-        severity=event.severity,
-        first_at=event.first_at,
-        last_at=event.last_at,
-        points=event.points,
-        peak_at=datetime.fromisoformat(event.peak["timestamp"]),
-        peak_value=event.peak["value"],
-        peak_score=event.peak["anomaly_score"],
-        explanation=event.peak["explanation"],
-    )
+    alert = Alert(first_at=event.first_at, last_at=event.last_at, points=event.points)
+    _take_peak(alert, event, detection)
     return _kept(watch, alert)
 
 
@@ -299,6 +325,7 @@ def _content(alert: Alert) -> dict[str, Any]:
         "asset_id": alert.watch.asset_id,
         "kind": alert.kind,
         "severity": alert.severity,
+        "worsened_from": alert.told_severity or None,
         "first_at": alert.first_at,
         "last_at": alert.last_at,
         "points": alert.points,

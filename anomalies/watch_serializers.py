@@ -10,7 +10,7 @@ from rest_framework import serializers
 
 from anomalies.models import Alert, Method, Severity
 from features.models import validate_asset_id
-from omarino.api import TenantField
+from omarino.api import StrictSerializer, TenantField
 from omarino.number_fields import NumberField, WholeNumberField
 
 
@@ -40,7 +40,11 @@ class WatchFields(serializers.Serializer[Any]):
         default=60,
         help_text="Between two looks.",
     )
-    minimum_severity = serializers.ChoiceField(choices=Severity.choices, default=Severity.MEDIUM)
+    minimum_severity = serializers.ChoiceField(
+        choices=Severity.choices,
+        default=Severity.MEDIUM,
+        help_text="Of an event that raises an alert. Silence is told whatever it is, as high.",
+    )
     silent_after_hours = WholeNumberField(
         min_value=0, max_value=8760, default=24, help_text="Alert when no reading came for so long; 0: never."
     )
@@ -53,7 +57,9 @@ class WatchFields(serializers.Serializer[Any]):
     is_active = serializers.BooleanField(default=True)
 
 
-class SetUpWatchSerializer(WatchFields):
+class SetUpWatchSerializer(StrictSerializer, WatchFields):
+    """What is watched, and how."""
+
     tenant_id = TenantField()
     asset_id = serializers.CharField(max_length=128, validators=[validate_asset_id])
     sensitivity = NumberField(
@@ -64,7 +70,9 @@ class SetUpWatchSerializer(WatchFields):
     )
 
 
-class ChangeWatchSerializer(WatchFields):
+class ChangeWatchSerializer(StrictSerializer, WatchFields):
+    """All but the asset: another one is another watch."""
+
     tenant_id = TenantField(required=False)
 
 
@@ -87,13 +95,19 @@ class NewWatchSerializer(WatchSerializer):
 class AlertSerializer(serializers.ModelSerializer[Alert]):
     alert_id = serializers.UUIDField(source="pk")
     asset_id = serializers.CharField(source="watch.asset_id")
+    severity = serializers.ChoiceField(
+        choices=Severity.choices, help_text="The worst so far, as are the peak, the kind and the explanation."
+    )
+    told_severity = serializers.CharField(
+        help_text="The severity that the webhook took last; empty while it took none."
+    )
 
     class Meta:
         model = Alert
         fields = [
             *("alert_id", "tenant_id", "watch_id", "detection_id", "asset_id", "kind", "severity"),
             *("first_at", "last_at", "points", "peak_at", "peak_value", "peak_score", "explanation"),
-            *("raised_at", "sending", "attempts", "delivered_at", "last_answer"),
+            *("raised_at", "sending", "told_severity", "attempts", "delivered_at", "last_answer"),
         ]
 
 

@@ -56,7 +56,11 @@ class WatchListView(PermissionsByVerb, ListAPIView[Watch]):
         operation_id="set_up_watch",
     )
     def post(self, request: Request) -> Response:
-        """Watch an asset: judge its new readings again and again, and tell a webhook once of each event."""
+        """Watch an asset: judge its new readings again and again, and tell a webhook once of each event.
+
+        An event that passes into a worse severity than was told is told once more, as the same `alert_id` with
+        `worsened_from` and a `webhook-id` of its own.
+        """
         asked = SetUpWatchSerializer(data=request.data, context={"request": request})
         asked.is_valid(raise_exception=True)
         watch = set_up_watch(**asked.validated_data, created_by=principal(request).subject)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -33,7 +34,7 @@ class Sample:
     def day(self) -> int:
         return 24 * 60 // self.interval_minutes
 
-    def question(self) -> dict:
+    def question(self) -> dict[str, Any]:
         """What a contender is told about the series, as JSON."""
         return {
             "start": self.start.isoformat(),
@@ -51,7 +52,7 @@ def read_site(folder: Path) -> list[Sample]:
     return [_read_asset(folder, asset) for asset in described["assets"]]
 
 
-def _read_asset(folder: Path, asset: dict) -> Sample:
+def _read_asset(folder: Path, asset: dict[str, Any]) -> Sample:
     columns, minutes = asset["columns"], asset["interval_minutes"]
     frame = pd.read_csv(folder / asset["file"])
     times = _utc(frame[columns["timestamp"]], asset["file_timezone"])

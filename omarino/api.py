@@ -19,6 +19,7 @@ from omarino.strict_json import parse_json
 
 PROBLEM = "application/problem+json"
 DEFAULT_MAX_BODY_BYTES = 1_048_576
+MOST_NAMED = 10  # unknown fields, in the answer
 
 
 # What comes in
@@ -64,6 +65,18 @@ class TenantField(serializers.CharField):
         if named != self.context["request"].auth.tenant_id:
             raise TenantMismatch(where="the body")
         return named
+
+
+class StrictSerializer(serializers.Serializer[Any]):
+    """Refuses fields it does not know, where going on without a misspelt one would do something else for good."""
+
+    def to_internal_value(self, data: Any) -> dict[str, Any]:
+        unknown = sorted(set(data) - set(self.fields)) if isinstance(data, dict) else []
+        if unknown:
+            known = f"There is no such field. There are {', '.join(self.fields)}."
+            raise serializers.ValidationError({name[:64]: known for name in unknown[:MOST_NAMED]})
+        said: dict[str, Any] = super().to_internal_value(data)
+        return said
 
 
 class NothingMoreSerializer(serializers.Serializer[Any]):

@@ -79,14 +79,32 @@ def check_address(url: str) -> SplitResult:
         raise WebhookRefused(reason="it holds a name or password; the signature says who sends")
     if parts.fragment or port == 0:
         raise WebhookRefused(reason="it holds a fragment or no usable port")
-    try:
-        address = ipaddress.ip_address(parts.hostname)
-    except ValueError:
-        if not HOST_NAME.fullmatch(parts.hostname):  # a header of HTTP holds no other letters
-            raise WebhookRefused(reason="its host is no name in ASCII; write others as xn--...") from None
-        return parts
-    _check_may_be_reached(address)
+    address = _written_address(parts.hostname)
+    if address is not None:
+        _check_may_be_reached(address)
+    elif not HOST_NAME.fullmatch(parts.hostname):  # a header of HTTP holds no other letters
+        raise WebhookRefused(reason="its host is no name in ASCII; write others as xn--...")
     return parts
+
+
+def _written_address(host: str) -> Address | None:
+    """The address that a host is without being looked up: written as one, as one number, or this machine's own name.
+
+    >>> [str(_written_address(host)) for host in ("10.0.0.1", "2130706433", "0x7f.1", "hub.localhost", "fe.example")]
+    ['10.0.0.1', '127.0.0.1', '127.0.0.1', '127.0.0.1', 'None']
+    """
+    name = host.rstrip(".")
+    if name == "localhost" or name.endswith(".localhost"):  # RFC 6761
+        return ipaddress.IPv4Address("127.0.0.1")
+    try:
+        return ipaddress.ip_address(name)
+    except ValueError:
+        if not HOST_NAME.fullmatch(name):
+            return None
+    try:
+        return ipaddress.IPv4Address(socket.inet_aton(name))  # as the look-up would read it
+    except OSError:
+        return None
 
 
 def post(url: str, *, secret: str, message_id: str, sent_at: int, content: dict[str, Any]) -> Answer:
@@ -94,7 +112,7 @@ def post(url: str, *, secret: str, message_id: str, sent_at: int, content: dict[
     body = orjson.dumps(content, option=orjson.OPT_UTC_Z)
     try:
         parts = check_address(url)
-        address = _looked_up(parts)
+        address = looked_up(parts)
     except WebhookRefused as refusal:
         return Answer(None, str(refusal))
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
@@ -140,7 +158,7 @@ def _pool(parts: SplitResult, address: Address) -> urllib3.HTTPConnectionPool:
     )
 
 
-def _looked_up(parts: SplitResult) -> Address:
+def looked_up(parts: SplitResult) -> Address:
     """The address to connect to; every one that the name stands for must be one that may be reached."""
     try:
         found = socket.getaddrinfo(parts.hostname, parts.port or 443, type=socket.SOCK_STREAM)

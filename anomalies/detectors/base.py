@@ -48,7 +48,8 @@ class Scores:
     was_sent: False where the window has no entry at that time at all.
     score: in standard deviations of the method's own residual, 0..MAX_SCORE; 0 where nothing can be said.
     expected, std: what was expected at that very time and its spread; NaN where nothing can be said.
-    reach: how many `std` a value may be off before its distance alone reaches a score.
+    above, below: the spread to either side, whose mean is `std`.
+    reach: how many spreads of its side a value may be off before its distance alone reaches a score, about.
     kind: index into `kinds.KINDS`, of what it looks like.
     """
 
@@ -58,6 +59,8 @@ class Scores:
     score: Floats
     expected: Floats
     std: Floats
+    above: Floats
+    below: Floats
     reach: Reach
     kind: Ints
     run_length: Ints
@@ -83,6 +86,10 @@ class Reach:
         below = np.minimum(logs - self.log_sizes[0], 0.0)
         above = np.maximum(logs - self.log_sizes[-1], 0.0) * self.power
         return np.asarray(np.exp(np.minimum(inside + below + above, 10.0)))
+
+    def times(self, heed: float) -> Reach:
+        """The same sizes, their sigma-equivalents multiplied."""
+        return Reach(self.log_sizes, self.log_sigmas + np.log(heed), self.power)
 
     def size(self, sigma: float) -> float:
         """The size that scores `sigma`."""

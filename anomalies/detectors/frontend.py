@@ -217,7 +217,9 @@ def scores(evidence: Evidence, sizes: Floats, heed: Heed, reach: Reach) -> Score
         score=total[inside],
         expected=evidence.profile.expected[inside] if can_be_said else unknown,
         std=evidence.profile.spread[inside] if can_be_said else unknown,
-        reach=reach,
+        above=evidence.profile.above[inside] if can_be_said else unknown,
+        below=evidence.profile.below[inside] if can_be_said else unknown,
+        reach=reach.times(heed.of(evidence)),
         kind=kinds_of(
             z=evidence.z,
             values=grid.values,

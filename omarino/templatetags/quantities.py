@@ -27,6 +27,18 @@ def quantity(value: float | None) -> str:
 
 
 @register.filter
+def score(value: float) -> str:
+    """A number of standard deviations; what rounds to nothing is 0.
+
+    >>> score(9.0e-301), score(0.004), score(0.006), score(0.84), score(4.06), score(12.0)
+    ('0', '0', '0.01', '0.84', '4.1', '12.0')
+    """
+    if value < 0.005:
+        return "0"
+    return f"{value:.2f}" if value < 1.0 else f"{value:.1f}"
+
+
+@register.filter
 def percent(share: float | None) -> str:
     r"""A share as a percentage.
 

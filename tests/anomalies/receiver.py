@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,10 +12,11 @@ from typing import Any
 
 @dataclass
 class Receiver:
-    """status: what it answers from now on."""
+    """status: what it answers from now on. meanwhile: what happens between getting and answering."""
 
     url: str = ""
     status: int = 204
+    meanwhile: Callable[[], object] | None = None
     got: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
 
 
@@ -27,6 +28,8 @@ def receiving() -> Iterator[Receiver]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             receiver.got.append(({name.lower(): value for name, value in self.headers.items()}, body))
+            if receiver.meanwhile:
+                receiver.meanwhile()
             self.send_response(receiver.status)
             if receiver.status == 302:
                 self.send_header("Location", receiver.url + "elsewhere")

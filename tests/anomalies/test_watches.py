@@ -12,8 +12,8 @@ from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-import numpy as np
 import pytest
 from django.db import connection
 from rest_framework.test import APIClient
@@ -22,23 +22,14 @@ from anomalies import watch_actions
 from anomalies.events import events
 from anomalies.models import Alert, Detection, Sending, Watch
 from anomalies.tasks import look_at_what_is_due
+from omarino import webhooks
 from omarino.authentication import Principal
 from omarino.permissions import AI_USER
 from tests.anomalies.receiver import Receiver, receiving
+from tests.anomalies.watching import NOW, look_now, read_until, send_all, set_up
 from tests.conftest import ClientOf
 from tests.factories import make_readings
 from tests.workers import running_worker, wait_until
-
-NOW = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
-START = NOW - timedelta(days=42)
-HOURS = 42 * 24
-
-
-def usual() -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Six weeks of hours: a daily shape between 10 and 30 kW, with a little noise."""
-    hour = np.arange(HOURS + 24)
-    noise = np.random.default_rng(7).normal(0, 0.3, hour.size)
-    return 20 - 10 * np.cos(2 * np.pi * (hour % 24) / 24) + noise
 
 
 @pytest.fixture
@@ -51,32 +42,6 @@ def receiver(settings: Any) -> Iterator[Receiver]:
     settings.WEBHOOK_PRIVATE_NETWORKS = [ip_network("127.0.0.0/8")]
     with receiving() as receiver:
         yield receiver
-
-
-def read_until(owner: Principal, until: datetime, *, changed: dict[int, float] | None = None) -> None:
-    """Readings up to `until`; changed: other values by hours before now."""
-    values = usual()
-    for hours_ago, value in (changed or {}).items():
-        values[HOURS - hours_ago] = value
-    make_readings(owner, values[: (until - START) // timedelta(hours=1)], start=START)
-
-
-def set_up(client: APIClient, **fields: Any) -> dict[str, Any]:
-    body = {"tenant_id": "alpha", "asset_id": "main-meter", "method": "z_score", **fields}
-    response = client.post("/ai/anomaly/watches", body)
-    assert response.status_code == 201, response.json()
-    answer: dict[str, Any] = response.json()
-    return answer
-
-
-def look_now(watch: dict[str, Any]) -> list[Alert]:
-    Watch.objects.filter(pk=watch["watch_id"]).update(next_look_at=datetime.now(UTC))
-    return watch_actions.look(watch_id=watch["watch_id"])
-
-
-def send_all() -> None:
-    for alert in Alert.objects.to_send():
-        watch_actions.send_alert(alert_id=alert.pk)
 
 
 def test_a_new_event_is_told_once_and_signed(alice: Principal, client: APIClient, receiver: Receiver) -> None:
@@ -261,6 +226,12 @@ def test_a_redirect_is_not_followed(alice: Principal, client: APIClient, receive
         "http://example.org/hook",
         "https://127.0.0.1/hook",
         "https://10.1.2.3/",
+        "https://2130706433/",
+        "https://0x7f000001/",
+        "https://127.1/",
+        "https://localhost/",
+        "https://LOCALHOST.:8443/",
+        "https://hub.localhost/",
         "https://169.254.169.254/latest/meta-data",
         "https://[::1]/",
         "https://[::ffff:10.0.0.1]/",
@@ -268,6 +239,7 @@ def test_a_redirect_is_not_followed(alice: Principal, client: APIClient, receive
         "https://",
         "https://example.org:99999/",
         "https://two words.example/",
+        "https://8.8.8.8 x/",
         "https://b\u00fccher.example/",
         "https://\u4f8b.example/",
         "ftp://example.org/",
@@ -285,14 +257,59 @@ def test_an_address_that_must_not_be_reached_is_refused(
     assert (response.status_code, response.json()["code"]) == (422, "webhook_refused")
 
 
-def test_a_name_that_stands_for_a_private_address_is_not_reached(alice: Principal, client: APIClient) -> None:
+@pytest.mark.parametrize("url", ["https://2130706433/", "https://localhost/"])
+def test_a_change_to_an_address_that_must_not_be_reached_is_refused(
+    alice: Principal, client: APIClient, url: str
+) -> None:
     make_readings(alice, [1.0, 2.0])
+    watch = set_up(client)
+
+    response = client.patch(f"/ai/anomaly/watches/{watch['watch_id']}", {"webhook_url": url})
+
+    assert (response.status_code, response.json()["code"]) == (422, "webhook_refused")
+    assert "not on the public internet" in response.json()["detail"]
+
+
+def test_a_name_that_is_found_to_stand_for_a_private_address_is_not_reached() -> None:
+    with pytest.raises(webhooks.WebhookRefused, match="not on the public internet"):
+        webhooks.looked_up(urlsplit("https://localhost:1/hook"))
+
+
+def test_a_network_that_is_no_longer_allowed_is_not_reached(
+    alice: Principal, client: APIClient, settings: Any
+) -> None:
+    make_readings(alice, [1.0, 2.0])
+    settings.WEBHOOK_PRIVATE_NETWORKS = [ip_network("127.0.0.0/8"), ip_network("::1/128")]
     watch = set_up(client, webhook_url="https://localhost:1/hook")
+    settings.WEBHOOK_PRIVATE_NETWORKS = []
 
     answer = client.post(f"/ai/anomaly/watches/{watch['watch_id']}/test").json()
 
     assert answer["was_taken"] is False
     assert "not on the public internet" in answer["told"]
+
+
+@pytest.mark.parametrize("field", ["asset_id", "sensitvity"])
+def test_a_change_of_what_a_watch_does_not_have_is_refused_by_name(
+    alice: Principal, client: APIClient, field: str
+) -> None:
+    make_readings(alice, [1.0, 2.0])
+    watch = set_up(client)
+
+    response = client.patch(f"/ai/anomaly/watches/{watch['watch_id']}", {field: "other-meter"})
+
+    assert response.status_code == 422
+    assert [error["field"] for error in response.json()["errors"]] == [field]
+    body = {"tenant_id": "alpha", "asset_id": "main-meter", "sensitvity": 2}
+    assert client.post("/ai/anomaly/watches", body).status_code == 422
+
+
+def test_silence_is_told_whatever_severity_the_watch_alerts_from(alice: Principal, client: APIClient) -> None:
+    read_until(alice, NOW - timedelta(hours=30))
+
+    (alert,) = look_now(set_up(client, minimum_severity="critical"))
+
+    assert (alert.kind, alert.severity) == ("no_readings", "high")
 
 
 def test_the_secret_is_shown_once(alice: Principal, client: APIClient) -> None:

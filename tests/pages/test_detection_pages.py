@@ -56,6 +56,24 @@ def test_the_page_draws_the_window_and_says_what_was_unusual(alice: Principal, p
     assert "critical" in page
 
 
+def test_a_window_of_several_years_says_the_year_of_each_point(alice: Principal, pages_of: Pages) -> None:
+    pages = pages_of(alice)
+    of_a_week = make_detection_row(alice)
+    of_years = make_detection_row(alice, last_at=datetime(2030, 1, 1, tzinfo=UTC))
+
+    assert ">Wed 1 Jan 00:00</th>" in pages.get(PAGE.format(of_a_week.pk)).content.decode()
+    assert ">Wed 1 Jan 2025 00:00</th>" in pages.get(PAGE.format(of_years.pk)).content.decode()
+
+
+def test_a_score_of_nearly_nothing_is_told_as_0(alice: Principal, pages_of: Pages) -> None:
+    detection = make_detection_row(alice, scores=(), max_score=9.000000000000214e-301, mean_score=1e-302)
+
+    page = pages_of(alice).get(PAGE.format(detection.pk)).content.decode()
+
+    assert "<dd>0 <small>standard deviations</small></dd>" in page
+    assert "e-30" not in page
+
+
 def test_a_window_in_which_nothing_was_unusual_is_drawn_as_well(alice: Principal, pages_of: Pages) -> None:
     make_readings(alice, np.arange(200.0))
     detection = make_detection_row(alice, series_source="stored", scores=[])
