@@ -118,8 +118,8 @@ def _learned(times_us: Times, values: Floats, kinds: int) -> DailyProfile:
     centre, spread = (np.stack(of) for of in zip(*found, strict=True))
     in_units = DailyProfile(centre, np.ones_like(spread), offset).residuals(times_us, values)
     overall = _spread(in_units)
-    overall = _positive(np.where(overall > 0, overall, spread.max(axis=(0, 1))))
-    return DailyProfile(centre, np.maximum(spread, LEAST_SPREAD * overall), offset)
+    least = LEAST_SPREAD * np.where(overall > 0, overall, spread.max(axis=(0, 1)))
+    return DailyProfile(centre, np.maximum(spread, _positive(least)), offset)
 
 
 def _by_hour(times_us: Times, values: Floats) -> tuple[Floats, Floats]:
