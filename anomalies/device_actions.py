@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from anomalies import multivariate
+from anomalies.daily_profile import Floats
 from anomalies.device_detectors import KIND, detector_of, usable
 from anomalies.device_readings import check_trainable, known_device, table_of
 from anomalies.errors import DetectorUnusable
@@ -27,7 +28,7 @@ class Found:
     version: ModelVersion
     calibration: Calibration
     table: Table
-    scores: multivariate.Floats
+    scores: Floats
     flagged: list[int]
     driven_by: list[list[str]]
 

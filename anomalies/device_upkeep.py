@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import structlog
 from django.conf import settings
@@ -98,7 +99,7 @@ def _over(before: datetime) -> Iterator[ModelVersion]:
                 yield version
 
 
-def _last_in_production(model: RegisteredModel) -> list[object]:
+def _last_in_production(model: RegisteredModel) -> list[UUID]:
     """Versions to roll back to, the last first; they may have been in production more than once."""
     entered = model.transitions.filter(to_stage=Stage.PRODUCTION, version_id__in=model.versions.values("pk"))
     newest_first = dict.fromkeys(entered.order_by("-id").values_list("version_id", flat=True))
