@@ -51,7 +51,7 @@ def remaining() -> set[str]:
 
 
 @pytest.mark.django_db
-def test_a_training_stays_in_its_hour_of_the_night_for_a_year(alice: Principal) -> None:
+def test_a_training_stays_in_its_hour_of_the_night(alice: Principal) -> None:
     promoted(alice, detector(alice, 0))
     sent(alice, {"cpu_usage": machine(1)["cpu_usage"]})
     beat, nights = datetime(2030, 1, 1, 22, 7, tzinfo=UTC), []
