@@ -91,9 +91,9 @@ def _over(before: datetime) -> Iterator[ModelVersion]:
         metadata__kind=KIND, uploaded_at__lt=before, approvals=None
     )
     for model in RegisteredModel.objects.filter(versions__in=trained).distinct().select_related("split"):
-        kept = set(_last_in_production(model))
-        if model.split is not None:
-            kept.add(model.split.challenger_id)
+        kept = _last_in_production(model)
+        if model.split is not None and model.split.challenger_id is not None:
+            kept.append(model.split.challenger_id)
         for version in trained.filter(model=model).exclude(pk__in=kept).select_related("model"):
             if is_of_a_training(version):
                 yield version
