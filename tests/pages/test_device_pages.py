@@ -36,11 +36,11 @@ def test_a_button_trains_it_and_the_page_says_what_was_unusual(alice: Principal,
 
 def test_what_cannot_be_watched_is_not_offered_to_be(alice: Principal, pages_of: Pages) -> None:
     asset = server(alice)
-    page = f"/admin/features/asset/{asset.pk}/change/"
+    pages, page = pages_of(alice), f"/admin/features/asset/{asset.pk}/change/"
 
-    before = pages_of(alice).get(page).content.decode()
+    before = pages.get(page).content.decode()
     sent(alice, {"value": machine(1)["cpu_usage"]})
-    after = pages_of(alice).get(page).content.decode()
+    after = pages.get(page).content.decode()
 
     assert "Watch it" not in before
     assert "Watch it" in after
