@@ -8,4 +8,4 @@ class AnomaliesConfig(AppConfig):
     def ready(self) -> None:
         from registry.training import register_trainer
 
-        register_trainer("device_detector", "anomalies.device_actions.train")
+        register_trainer("device_detector", "anomalies.device_training.train")

@@ -80,7 +80,7 @@ def _train(request: HttpRequest, asset: Asset, *, by: str) -> None:
 
 
 def _detector_of(asset: Asset) -> dict[str, Any]:
-    from anomalies.device_actions import KIND, detector_of
+    from anomalies.device_detectors import KIND, detector_of
     from anomalies.errors import DetectorUnusable, NoDetector
 
     trainings = TrainingRun.objects.for_tenant(asset.tenant_id).filter(kind=KIND, subject=asset.asset_id)
@@ -93,15 +93,16 @@ def _detector_of(asset: Asset) -> dict[str, Any]:
 
 def _found(asset: Asset, hours: int) -> dict[str, Any]:
     from anomalies.device_actions import detect_on_device
-    from anomalies.device_serializers import FoundSerializer
+    from anomalies.device_serializers import FoundSerializer, answered_as
 
     try:
         found = detect_on_device(tenant_id=asset.tenant_id, device=asset.asset_id, hours=hours)
     except HubError as refusal:
         return {"refusal": str(refusal)}
     told = FoundSerializer(found).data
+    names = answered_as(found.table.metrics)
     rows = [
-        {**point, "metrics": [(name, point[name]) for name in found.table.metrics]}
+        {**point, "metrics": [(metric, point[name]) for metric, name in names.items()]}
         for point in reversed(told["anomalies"])
     ]
     return {"rows": rows, "points": told["analyzed_points"], "metrics": found.table.metrics}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -90,7 +92,7 @@ class ModelInfoSerializer(serializers.Serializer[ModelVersion]):
 
 
 class DevicePointSerializer(serializers.Serializer[Any]):
-    """And a number for each metric, under its name."""
+    """And a number for each metric, under its name; one named like a field here has a line after it, `severity_`."""
 
     timestamp = serializers.DateTimeField()
     is_anomaly = serializers.BooleanField()
@@ -109,22 +111,39 @@ class FoundSerializer(serializers.Serializer[Any]):
     model_info = ModelInfoSerializer()
 
     def to_representation(self, instance: Found) -> dict[str, Any]:
+        names = list(answered_as(instance.table.metrics).values())
         return {
             "device_uuid": instance.device,
             "analyzed_points": len(instance.table.times_us),
             "anomalies_detected": len(instance.flagged),
             "anomalies": [
-                _point(instance, row, drivers)
+                _point(instance, names, row, drivers)
                 for row, drivers in zip(instance.flagged, instance.driven_by, strict=True)
             ],
             "model_info": ModelInfoSerializer(instance.version).data,
         }
 
 
-def _point(found: Found, row: int, drivers: list[str]) -> dict[str, Any]:
+def answered_as(metrics: Sequence[str]) -> dict[str, str]:
+    """By metric the name it has in a point, which has fields of its own.
+
+    >>> answered_as(["load", "severity", "severity_"])
+    {'load': 'load', 'severity': 'severity__', 'severity_': 'severity_'}
+    """
+    taken = set(metrics) | set(DevicePointSerializer().fields)
+    names = {}
+    for metric in metrics:
+        name = metric
+        if metric in DevicePointSerializer().fields:
+            name = next(told for lines in itertools.count(1) if (told := metric + "_" * lines) not in taken)
+        names[metric] = name
+    return names
+
+
+def _point(found: Found, names: list[str], row: int, drivers: list[str]) -> dict[str, Any]:
     score = float(found.scores[row])
     return {
-        **dict(zip(found.table.metrics, found.table.values[row].tolist(), strict=True)),
+        **dict(zip(names, found.table.values[row].tolist(), strict=True)),
         "timestamp": datetime.fromtimestamp(found.table.times_us[row] / 1e6, UTC),
         "is_anomaly": True,
         "anomaly_score": score,

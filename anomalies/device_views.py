@@ -9,7 +9,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from anomalies.device_actions import detect_on_device, detector_of, train_device
+from anomalies.device_actions import detect_on_device, train_device
+from anomalies.device_detectors import detector_of
 from anomalies.device_serializers import (
     DetectOnDeviceSerializer,
     FoundSerializer,

@@ -1,4 +1,4 @@
-"""What is unusual in several metrics of one device together: an Isolation Forest with the time of day in view."""
+"""What is unusual in several metrics of one device together: an Isolation Forest, and each metric's usual day."""
 
 from __future__ import annotations
 
@@ -14,12 +14,11 @@ from sklearn.ensemble import IsolationForest
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import RobustScaler
 
-Floats = NDArray[np.float64]
-Times = NDArray[np.int64]
+from anomalies import daily_profile
+from anomalies.daily_profile import HOUR_US, DailyProfile, Floats, Times
 
-HOUR_US = 3_600_000_000
 STALE_STEPS = 3  # a metric not sent for so many usual intervals is not known any more
-TREES, SAMPLES = 200, 256
+TREES, SAMPLES = 100, 256
 TAILS = (0.5, 0.3, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005)  # of the training scores, where it is calibrated
 CRITICAL_BEYOND = 1.5  # standard deviations above the threshold
 LARGEST_SCORE = 10.0
@@ -44,16 +43,22 @@ class Table:
 class Calibration:
     """From raw scores to standard deviations: the raw score of each tail of the training data.
 
-    metrics: of each metric the distances from its median, in robust standard deviations, at TAILS; so that a metric of
-    heavy tails, such as traffic, does not drown the others. reach: the largest of these, each in standard deviations
-    of its own, at TAILS. isolation: raw Isolation Forest scores at TAILS. threshold: standard deviations from which a
-    point is an anomaly.
+    metrics: of each metric the distances from its median, in robust standard deviations, at TAILS, then those from
+    what is usual at the time; so that a metric of heavy tails, such as traffic, does not drown the others. reach: the
+    largest of these, each in standard deviations of its own, at TAILS. isolation: raw Isolation Forest scores at TAILS.
+    threshold: standard deviations from which a point is an anomaly. profile: what is usual at which time; detectors
+    trained before there were profiles have none, and are asked as they were trained.
     """
 
     metrics: tuple[tuple[float, ...], ...]
     reach: tuple[float, ...]
     isolation: tuple[float, ...]
     threshold: float
+    profile: DailyProfile | None = None
+
+    @property
+    def metric_count(self) -> int:
+        return len(self.metrics) if self.profile is None else len(self.metrics) // 2
 
     def as_dict(self) -> dict[str, object]:
         return {
@@ -61,6 +66,7 @@ class Calibration:
             "reach": list(self.reach),
             "isolation": list(self.isolation),
             "threshold": self.threshold,
+            **({} if self.profile is None else {"profile": self.profile.as_dict()}),
         }
 
     @classmethod
@@ -70,7 +76,12 @@ class Calibration:
         tails = [tuple(float(value) for value in one) for one in every]
         if any(len(one) != len(TAILS) for one in tails):
             raise ValueError("a number for each tail is needed")
-        return cls(tuple(tails[:-2]), tails[-2], tails[-1], float(told["threshold"]))
+        profile = told.get("profile")
+        if profile is not None:
+            if len(tails) % 2:
+                raise ValueError("two distances of each metric are needed")
+            profile = DailyProfile.from_dict(profile, len(tails) // 2 - 1)
+        return cls(tuple(tails[:-2]), tails[-2], tails[-1], float(told["threshold"]), profile)
 
 
 def aligned(series: Mapping[str, tuple[Times, Floats]]) -> Table:
@@ -100,23 +111,28 @@ def aligned(series: Mapping[str, tuple[Times, Floats]]) -> Table:
     return Table(times[whole], metrics, values[whole])
 
 
-def feature_names(metrics: Sequence[str]) -> list[str]:
+def feature_names(metrics: Sequence[str], *, with_profile: bool = True) -> list[str]:
     """Of the columns of `features`, each once: a metric may be called as a column that is made of another.
 
     >>> feature_names(["load", "load_change"])
-    ['load', 'load_change', 'load_change_', 'load_change_change', 'hour_sin', 'hour_cos']
+    ['load', 'load_change', 'load_change_', 'load_change_change', 'load_from_usual', 'load_change_from_usual']
     """
     names = list(metrics)
-    for made in (*(f"{metric}_change" for metric in metrics), "hour_sin", "hour_cos"):
+    changes = [f"{metric}_change" for metric in metrics]
+    of_time = [f"{metric}_from_usual" for metric in metrics] if with_profile else ["hour_sin", "hour_cos"]
+    for made in (*changes, *of_time):
         lines = next(count for count in itertools.count() if made + "_" * count not in names)
         names.append(made + "_" * lines)
     return names
 
 
-def features(table: Table) -> Floats:
-    """Shape (n, 2 m + 2): the values, their change against the mean of the hour before, and the time of day (UTC)."""
+def features(table: Table, profile: DailyProfile | None) -> Floats:
+    """Shape (n, 3 m): the values, their change against the mean of the hour before, and how far they are from what is
+    usual at their time. Without a profile, of detectors that have none, (n, 2 m + 2): the time of day (UTC) instead."""
+    if profile is not None:
+        return _columns(table, profile.residuals(table.times_us, table.values))
     hour = 2 * np.pi * (table.times_us % (24 * HOUR_US)) / (24 * HOUR_US)
-    return np.column_stack([table.values, _changes(table), np.sin(hour), np.cos(hour)])
+    return _columns(table, np.column_stack([np.sin(hour), np.cos(hour)]))
 
 
 def fitted(table: Table, contamination: float, *, seed: int) -> tuple[Pipeline, Calibration]:
@@ -126,9 +142,10 @@ def fitted(table: Table, contamination: float, *, seed: int) -> tuple[Pipeline, 
         table: at least a few dozen rows.
         contamination: share of the rows taken to be unusual, 0.001..0.5.
     """
-    rows = features(table)
+    profile = daily_profile.learned(table.times_us, table.values)
+    rows = _columns(table, daily_profile.left_out_residuals(table.times_us, table.values))
     whole = _forest(len(rows), seed).fit(rows)
-    distances = _distances(whole, rows, len(table.metrics))
+    distances = _distances(whole, rows, len(table.metrics), with_profile=True)
     metrics = tuple(_tails(column) for column in distances.T)
     reach = _reach(distances, metrics)
     block = np.arange(len(rows)) * BLOCKS // len(rows) % 2
@@ -136,19 +153,22 @@ def fitted(table: Table, contamination: float, *, seed: int) -> tuple[Pipeline, 
     for side in (0, 1):
         half = _forest(int((block != side).sum()), seed).fit(rows[block != side])
         isolation[block == side] = -half.score_samples(rows[block == side])
-    calibrated = Calibration(metrics, _tails(reach), _tails(isolation), 0.0)
+    calibrated = Calibration(metrics, _tails(reach), _tails(isolation), 0.0, profile)
     threshold = float(np.quantile(_standard(calibrated, isolation, reach), 1.0 - contamination))
     return whole, replace(calibrated, threshold=max(threshold, LEAST_THRESHOLD))
 
 
-def scored(model: Pipeline, calibration: Calibration, table: Table) -> Floats:
+def scored(
+    model: Pipeline, calibration: Calibration, table: Table, which: NDArray[np.int64] | None = None
+) -> Floats:
     """Standard deviations, shape (n,): how rarely training data were as isolated, or any metric as far out.
 
     The share of training rows beyond becomes a normal quantile; beyond all of them it goes on in a straight line.
+    which: score only these rows, each seen with those before it.
     """
-    if not len(table.times_us):
-        return np.empty(0)
-    return _scored_rows(model, calibration, features(table))
+    rows = features(table, calibration.profile) if len(table.times_us) else np.empty((0, 0))
+    rows = rows if which is None else rows[which]
+    return _scored_rows(model, calibration, rows) if len(rows) else np.empty(0)
 
 
 def severity_of(score: float, threshold: float) -> str:
@@ -166,18 +186,19 @@ def driven_by(
 ) -> list[list[str]]:
     """For each row of `which` the metrics without which it would be less unusual, the strongest first.
 
-    A metric drives a row when its score falls by a quarter of itself or more with that metric, and its change, set to
-    the training median.
+    A metric drives a row when its score falls by a quarter of itself or more with that metric, its change and its
+    distance from what is usual at the time set to the training median.
     """
     if not which.size:
         return []
-    rows, m = features(table)[which], len(table.metrics)
+    rows, m = features(table, calibration.profile)[which], len(table.metrics)
     usual = model[0].center_
     before = _scored_rows(model, calibration, rows)
     falls = np.empty((len(rows), m))
     for k in range(m):
         without = rows.copy()
-        without[:, [k, m + k]] = usual[[k, m + k]]
+        own = [k, m + k] if calibration.profile is None else [k, m + k, 2 * m + k]
+        without[:, own] = usual[own]
         falls[:, k] = before - _scored_rows(model, calibration, without)
     order = np.argsort(-falls, axis=1)
     return [
@@ -187,24 +208,13 @@ def driven_by(
     ]
 
 
-def with_faults(table: Table, *, share: float, seed: int) -> tuple[Table, NDArray[np.bool_]]:
-    """The same rows with one metric of some of them moved by six of its spreads (5..95 %), for judging a detector."""
-    random = np.random.default_rng(seed)
-    hit = random.random(len(table.times_us)) < share
-    if not hit.any():
-        hit[len(hit) // 2] = True
-    spread = np.quantile(table.values, 0.95, axis=0) - np.quantile(table.values, 0.05, axis=0)
-    spread = np.where(spread > 0, spread, np.maximum(np.abs(table.values).max(axis=0), 1.0))
-    values = table.values.copy()
-    which = random.integers(0, len(table.metrics), hit.sum())
-    sign = random.choice((-1.0, 1.0), hit.sum())
-    values[np.flatnonzero(hit), which] += 6.0 * sign * spread[which]
-    return Table(table.times_us, table.metrics, values), hit
-
-
 def _forest(rows: int, seed: int) -> Pipeline:
     forest = IsolationForest(n_estimators=TREES, max_samples=min(SAMPLES, rows), random_state=seed)
     return make_pipeline(RobustScaler(), forest)
+
+
+def _columns(table: Table, of_time: Floats) -> Floats:
+    return np.column_stack([table.values, _changes(table), of_time])
 
 
 def _changes(table: Table) -> Floats:
@@ -219,13 +229,18 @@ def _changes(table: Table) -> Floats:
 
 
 def _scored_rows(model: Pipeline, calibration: Calibration, rows: Floats) -> Floats:
-    distances = _distances(model, rows, len(calibration.metrics))
+    with_profile = calibration.profile is not None
+    distances = _distances(model, rows, calibration.metric_count, with_profile=with_profile)
     return _standard(calibration, -model.score_samples(rows), _reach(distances, calibration.metrics))
 
 
-def _distances(model: Pipeline, rows: Floats, metrics: int) -> Floats:
-    """Of each metric from its training median, in robust standard deviations, shape (n, m)."""
-    return np.asarray(np.abs(model[0].transform(rows)[:, :metrics]) * IQR_TO_STD)
+def _distances(model: Pipeline, rows: Floats, metrics: int, *, with_profile: bool) -> Floats:
+    """Of each metric from its training median, and from what is usual at its time, in robust standard deviations,
+    shape (n, m) or (n, 2 m)."""
+    scaled = np.abs(model[0].transform(rows)) * IQR_TO_STD
+    if not with_profile:
+        return np.asarray(scaled[:, :metrics])
+    return np.hstack([scaled[:, :metrics], scaled[:, 2 * metrics :]])
 
 
 def _reach(distances: Floats, tails: Sequence[Sequence[float]]) -> Floats:

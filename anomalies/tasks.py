@@ -5,7 +5,7 @@ from __future__ import annotations
 from celery import shared_task
 from django.utils import timezone
 
-from anomalies import device_actions, watch_actions
+from anomalies import device_upkeep, watch_actions
 from anomalies.models import Alert, Watch
 
 AT_ONCE = 1_000
@@ -34,4 +34,9 @@ def look_at_what_is_due() -> None:
 
 @shared_task(name="anomalies.retrain_what_is_due")
 def retrain_what_is_due() -> None:
-    device_actions.retrain_what_is_due(timezone.now())
+    device_upkeep.retrain_what_is_due(timezone.now())
+
+
+@shared_task(name="anomalies.expire_detectors")
+def expire_detectors() -> None:
+    device_upkeep.expire(timezone.now())

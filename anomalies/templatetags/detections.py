@@ -15,7 +15,7 @@ register = template.Library()
 
 
 @register.inclusion_tag("admin/anomalies/detection/panel.html", takes_context=True)
-def detections_panel(context: dict[str, Any], limit: int, asset: Asset) -> dict[str, Any]:
+def detections_panel(context: dict[str, Any], limit: int, asset: Any) -> dict[str, Any]:
     """The newest detections and the watches of an asset, for those who may see them."""
     request = context["request"]
     pages: Any = admin.site.get_model_admin(Detection)
@@ -29,6 +29,8 @@ def detections_panel(context: dict[str, Any], limit: int, asset: Asset) -> dict[
         "detections": list(pages.get_queryset(request).without_anomalies().filter(**of_asset)[:limit]),
         "watches": list(watches.get_queryset(request).filter(**of_asset)[:limit]),
         "asset": asset,
+        # of a device that sends other metrics only nothing could be watched
+        "may_watch": asset.last_reading_at is not None or not asset.has_other_metrics,
     }
 
 

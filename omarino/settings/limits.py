@@ -139,6 +139,26 @@ RETRAIN_INTERVAL_HOURS = env.integer(
     minimum=1,
     meaning="Age at which a device's detector is trained anew",
 )
+RETRAIN_HOLD_DAYS = env.integer(
+    "RETRAIN_HOLD_DAYS",
+    default=7,
+    maximum=3_650,
+    meaning="Days in which no scheduled training replaces a detector that a person put into production, by a promotion "
+    "or a rollback",
+)
+DETECTOR_KEEP_PROMOTIONS = env.integer(
+    "DETECTOR_KEEP_PROMOTIONS",
+    default=10,
+    maximum=10_000,
+    meaning="Detectors of a device kept to roll back to, those that were in production last; older ones that trainings "
+    "made are deleted with their files",
+)
+DETECTOR_KEEP_DAYS = env.integer(
+    "DETECTOR_KEEP_DAYS",
+    default=14,
+    maximum=36_500,
+    meaning="Days a trained detector is kept that is not in production nor one to roll back to; 0: all are kept for ever",
+)
 
 
 def _hours_between(text: str) -> tuple[int, int]:

@@ -59,6 +59,11 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
         "schedule": 900.0,
         "options": {"expires": 900.0},
     },
+    "expire-detectors": {
+        "task": "anomalies.expire_detectors",
+        "schedule": 3600.0,
+        "options": {"expires": 3600.0},
+    },
     "look-at-watches": {
         "task": "anomalies.look_at_what_is_due",
         "schedule": 30.0,

@@ -34,6 +34,18 @@ def test_a_button_trains_it_and_the_page_says_what_was_unusual(alice: Principal,
     assert PAGE.format(asset.pk) in pages.get(f"/admin/features/asset/{asset.pk}/change/").content.decode()
 
 
+def test_what_cannot_be_watched_is_not_offered_to_be(alice: Principal, pages_of: Pages) -> None:
+    asset = server(alice)
+    pages, page = pages_of(alice), f"/admin/features/asset/{asset.pk}/change/"
+
+    before = pages.get(page).content.decode()
+    sent(alice, {"value": machine(1)["cpu_usage"]})
+    after = pages.get(page).content.decode()
+
+    assert "Watch it" not in before
+    assert "Watch it" in after
+
+
 def test_a_refusal_is_a_sentence_in_the_page(alice: Principal, pages_of: Pages) -> None:
     sent(alice, machine(0.2))
     asset = Asset.objects.get()
