@@ -24,6 +24,7 @@ MAX_RANK = 16
 TEXT_BYTES = 32  # of each text, beside its letters
 NO_TEXTS = ("nodes_modes",)  # of those who hold several; none of them is ever an answer
 TEXTS = ("default_string", "value_string")
+BY_DOMAIN = {"": RULES, "ai.onnx": RULES, ML: ML_RULES}
 NO_TABLE = "it must take one input: a table of float or double, (rows, features)."
 
 
@@ -39,6 +40,8 @@ def check_graph(graph: Any, file_bytes: int) -> None:
     if len(graph.sparse_initializer):
         raise ArtifactRefused(reason="it holds sparse tensors; save them as plain ones.")
     tensors = {tensor.name: _of_tensor(tensor) for tensor in graph.initializer}
+    if len(tensors) != len(graph.initializer):
+        raise ArtifactRefused(reason="two of its tensors have one name.")
     rows = 0
     for given in graph.input:
         if given.name not in tensors:
@@ -58,6 +61,8 @@ def check_graph(graph: Any, file_bytes: int) -> None:
                 )
             if made.is_fixed and each.op_type != "Constant":
                 computed += made.elements
+            if name in tensors:  # which of two is meant, the runtime decides
+                raise refused(each.op_type, f"there is another {name[:40]!r}")
             tensors[name] = made
         if computed > MAX_COMPUTED + file_bytes:
             raise refused(each.op_type, "constants that grow as it loads are far larger than the file")
@@ -65,14 +70,14 @@ def check_graph(graph: Any, file_bytes: int) -> None:
 
 def _made_by(operator: Any, tensors: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
     """The outputs of an operator, by name."""
-    kind, is_ml = str(operator.op_type), operator.domain == ML
-    rule = (ML_RULES if is_ml else RULES).get(kind)
+    kind = str(operator.op_type)
+    rule = BY_DOMAIN.get(operator.domain, {}).get(kind)
     if rule is None:
         raise refused(kind, "it is not among those whose memory can be told beforehand")
     if any(name and name not in tensors for name in operator.input):
         raise refused(kind, "an input is made after it, or nowhere")
     node = Node(operator, [tensors[name] if name else None for name in operator.input])
-    if is_ml and kind.startswith("TreeEnsemble"):
+    if kind.startswith("TreeEnsemble"):
         check_trees(node.attributes)
     found = rule(node)
     shapes = found if isinstance(found, list) else [found]

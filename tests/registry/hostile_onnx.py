@@ -247,6 +247,22 @@ HUNGRY: dict[str, tuple[bytes, str]] = {
         "LinearRegressor",
     ),
     "a long name for a class": (labelled("high" * 1_000_000), "LabelEncoder|Gather"),
+    "one name for two shapes": (
+        graph_of(
+            [
+                node("Constant", [], ["shape"], value_ints=[1]),
+                node("ConstantOfShape", ["shape"], ["wide"]),
+                *ended("wide"),
+            ],
+            shape=[2**40],
+            one=[1],
+        ),
+        "another 'shape'",
+    ),
+    "the same name of another domain": (
+        graph_of([node("Relu", ["x"], ["z"], domain="com.microsoft"), *ended("z")], one=[1]),
+        "Relu",
+    ),
     "sparse tensors": (_sparse(), "sparse"),
     "nodes that lead to one another": (tree([3, 2, 1, 0, 0, 0], [1, 4, 5, 0, 0, 0]), "leads back"),
     "a leaf of no output": (
