@@ -26,6 +26,9 @@ from sklearn.ensemble import (
 )
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
+from registry.formats.base import MAX_DEPTH
+from registry.formats.trees import is_endless
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
@@ -33,6 +36,7 @@ AVERAGED = (RandomForestRegressor, RandomForestClassifier, ExtraTreesRegressor, 
 SINGLE = (DecisionTreeRegressor, DecisionTreeClassifier)  # ExtraTree* are theirs
 BOOSTED = (GradientBoostingRegressor, GradientBoostingClassifier)
 BY_HISTOGRAM = (HistGradientBoostingRegressor, HistGradientBoostingClassifier)
+MOST_NODES = 4_000_000  # of all outputs; as LightGBM's text each takes some hundred bytes for a moment
 LARGEST_WEIGHT = 2_000_000_000  # LightGBM counts in 32 bits
 NAN_IS_MISSING, DEFAULT_LEFT = 2 << 2, 2
 
@@ -71,19 +75,35 @@ class Forest:
 def forests_of(estimator: Any) -> list[Forest] | None:
     """One forest for each output (classes; one for a number or two classes boosted); None for no forest.
 
-    Raises NotConvertible for categorical splits, weights that are no whole numbers, or a start that differs
-    from row to row.
+    Raises NotConvertible for categorical splits, weights that are no whole numbers, a start that differs
+    from row to row, or more nodes or levels than a process can explain.
     """
+    found = _read(estimator)
+    for tree in found[0].trees if found else ():
+        if is_endless(np.column_stack([tree.left, tree.right]), np.array([0])):
+            raise NotConvertible(f"a tree is deeper than {MAX_DEPTH} levels")
+    return found
+
+
+def _refuse_many(trees: list[Any], outputs: int) -> None:
+    if outputs * sum(int(tree.node_count) for tree in trees) > MOST_NODES:
+        raise NotConvertible(f"it has more than {MOST_NODES:,} nodes")
+
+
+def _read(estimator: Any) -> list[Forest] | None:
     if isinstance(estimator, AVERAGED):
         members = [member.tree_ for member in estimator.estimators_]
+        _refuse_many(members, _outputs(members[0]))
         return [
             Forest([_of_sklearn(tree, output, 1 / len(members)) for tree in members], 0.0, True)
             for output in range(_outputs(members[0]))
         ]
     if isinstance(estimator, SINGLE):
         tree = estimator.tree_
+        _refuse_many([tree], _outputs(tree))
         return [Forest([_of_sklearn(tree, output, 1.0)], 0.0, True) for output in range(_outputs(tree))]
     if isinstance(estimator, BOOSTED):
+        _refuse_many([stage.tree_ for stage in estimator.estimators_.ravel()], 1)
         starts = _starts(estimator)
         return [
             Forest(
@@ -99,11 +119,14 @@ def forests_of(estimator: Any) -> list[Forest] | None:
     if isinstance(estimator, BY_HISTOGRAM):
         baseline = np.ravel(estimator._baseline_prediction)
         stages = estimator._predictors
+        if sum(len(tree.nodes) for stage in stages for tree in stage) > MOST_NODES:
+            raise NotConvertible(f"it has more than {MOST_NODES:,} nodes")
         return [
             Forest([_of_histogram(stage[k].nodes) for stage in stages], float(baseline[k]), False)
             for k in range(len(stages[0]))
         ]
     if isinstance(estimator, IsolationForest):
+        _refuse_many([member.tree_ for member in estimator.estimators_], 1)
         return [_of_isolation(estimator)]
     return None
 

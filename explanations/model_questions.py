@@ -87,6 +87,7 @@ def asked_of(
     is_global: bool,
 ) -> Asked:
     """Looks where rows would come from, where any have to be drawn. Raises NoBackground, TooManyFeatures."""
+    serving.check_size(version, size if rows is None else len(rows))
     explainer = explainer_of(version)
     source: Source | None = None
     if rows is None:

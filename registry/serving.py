@@ -28,6 +28,9 @@ from registry.formats.base import ArtifactRefused, Contributions, Prediction, Pr
 from registry.models import ModelVersion
 
 LARGEST_VALUE = 1e15
+MOST_PROBABILITIES = (
+    4_194_304  # of all classes of all rows of a request: 32 MiB, and a few times that as JSON
+)
 NAMED_AT_MOST = 20
 NUMBERS = frozenset({int, float, type(None)})
 FAULTS = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, ArtifactRefused)
@@ -132,6 +135,7 @@ def predict(
 ) -> Answer:
     """Predict rows whose columns are the version's features in order."""
     began = time.perf_counter()
+    check_size(version, len(rows))
     predictor = predictor_of(version)
     try:
         with metrics.inference("prediction", version.format):
@@ -154,6 +158,16 @@ def predict(
         return Answer(version, prediction, contributions)
     found, why_not = _quantiles(version, prediction, rows)
     return Answer(version, prediction, contributions, found, why_not)
+
+
+def check_size(version: ModelVersion, rows: int) -> None:
+    """Raises InputRefused where the classes of so many rows would fill a process."""
+    classes = len(version.portrait.get("class_labels") or ())
+    if rows * classes > MOST_PROBABILITIES:
+        raise InputRefused(
+            reason=f"{rows:,} rows are too many for a model of {classes:,} classes. "
+            f"Send at most {MOST_PROBABILITIES // classes:,} at once."
+        )
 
 
 def _quantiles(

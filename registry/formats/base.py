@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -16,6 +16,8 @@ Rows = NDArray[np.float64]  # shape (n, features); NaN is a missing value
 Task = Literal["regression", "classification"]
 MAX_FEATURES = 20_000
 MAX_CLASSES = 1_000
+MAX_DEPTH = 512  # deeper trees would exhaust the stack of a thread when contributions are computed
+ROWS_AT_ONCE, NUMBERS_AT_ONCE = 16_384, 2_097_152  # so many rows, or numbers in them, are answered at once
 
 
 class ArtifactRefused(HubError):
@@ -139,6 +141,48 @@ class Predictor(ABC):
     def contributions(self, rows: Rows) -> Contributions:
         """What each feature adds. Raises NotAdditive where the format cannot tell fast."""
         raise NotAdditive(format=self.format)
+
+
+def rows_at_once(features: int) -> int:
+    """As many as a model is tried with when it is registered, and asked with later.
+
+    >>> rows_at_once(20), rows_at_once(20_000)
+    (16384, 104)
+    """
+    return min(ROWS_AT_ONCE, max(NUMBERS_AT_ONCE // features, 1))
+
+
+def in_parts(ask: Callable[[Rows], Prediction], rows: Rows, most: int) -> Prediction:
+    """The answer to many rows from those to a few at a time, so that what a model needs for each is not needed for
+    all."""
+    if len(rows) <= most:
+        return ask(rows)
+    parts = [ask(rows[first : first + most]) for first in range(0, len(rows), most)]
+    tables = [part.probabilities for part in parts if part.probabilities is not None]
+    return Prediction(
+        np.concatenate([part.values for part in parts]),
+        np.concatenate(tables) if len(tables) == len(parts) else None,
+    )
+
+
+def check_parts(classes: int, features: int) -> None:
+    """What explains a row has a number for each feature in each class. Raises ArtifactRefused for too many."""
+    if classes * (features + 1) > NUMBERS_AT_ONCE:
+        raise ArtifactRefused(
+            reason=f"{classes:,} classes of {features:,} features take more than {NUMBERS_AT_ONCE:,} numbers to explain a "
+            "row. Train it on fewer features."
+        )
+
+
+def explained_in_parts(ask: Callable[[Rows], Contributions], rows: Rows, classes: int) -> Contributions:
+    """As `in_parts`, by as many rows as make no more numbers than are asked about at once."""
+    most = max(NUMBERS_AT_ONCE // (max(classes, 1) * (rows.shape[1] + 1)), 1)
+    if len(rows) <= most:
+        return ask(rows)
+    parts = [ask(rows[first : first + most]) for first in range(0, len(rows), most)]
+    return Contributions(
+        np.concatenate([part.values for part in parts]), np.concatenate([part.base for part in parts])
+    )
 
 
 def of_classes(probabilities: NDArray[np.float64], labels: tuple[Any, ...]) -> Prediction:

@@ -12,18 +12,20 @@ from numpy.typing import NDArray
 
 from registry.formats.base import (
     MAX_CLASSES,
+    MAX_DEPTH,
     MAX_FEATURES,
     ArtifactRefused,
     Contributions,
     Prediction,
     Predictor,
     Rows,
+    check_parts,
+    explained_in_parts,
     of_classes,
     of_predicted_class,
 )
 
 MAX_LEAVES = 131_072
-MAX_DEPTH = 512  # deeper trees would exhaust the stack of a thread when contributions are computed
 WHOLE = re.compile(r"-?[0-9]{1,18}(?: -?[0-9]{1,18})*")
 REAL = re.compile(r"[-+]?(?:[0-9.][0-9.eE+-]*|inf|nan)(?: [-+]?(?:[0-9.][0-9.eE+-]*|inf|nan))*")
 HEADER = (
@@ -72,6 +74,9 @@ class LightGBMPredictor(Predictor):
         return of_classes(raw, self.class_labels) if self.class_labels else Prediction(raw)
 
     def contributions(self, rows: Rows) -> Contributions:
+        return explained_in_parts(self._contributions, rows, len(self.class_labels))
+
+    def _contributions(self, rows: Rows) -> Contributions:
         parts = self._ask(rows, pred_contrib=True)
         if len(self.class_labels) > 2 or (self.class_labels and not self._is_binary):
             by_class = parts.reshape(len(rows), len(self.class_labels), self.feature_count + 1)
@@ -110,6 +115,7 @@ def check_structure(content: bytes) -> dict[str, str]:
         raise ArtifactRefused(reason=f"its header lacks {', '.join(missing)}.")
     features = _one(header, "max_feature_idx", "the header", 0, MAX_FEATURES - 1) + 1
     classes = _one(header, "num_class", "the header", 1, MAX_CLASSES)
+    check_parts(classes, features)
     _one(header, "num_tree_per_iteration", "the header", classes, classes)
     said = re.search(r"\bnum_class:(\d+)", header.get("objective", ""))
     if said and int(said[1]) != classes:

@@ -12,10 +12,10 @@ import sys
 from typing import Any, Never
 
 from omarino.confinement import close_files, limit_yourself
+from omarino.errors import Outage
 
-MANY_ROWS, MANY_NUMBERS = 16_384, 2_097_152  # so many rows, or numbers in them, are tried at once
-ROW_BYTES = 16_384  # of memory that predicting a row may take
-FAULTS = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError)
+MANY_BYTES = 268_435_456  # of memory that predicting as many rows as are asked at once may take
+FAULTS = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError, Outage)
 SIZES = os.open("/proc/self/statm", os.O_RDONLY)  # later no file can be opened
 
 
@@ -61,22 +61,21 @@ def portrait_of(content: bytes, declared: dict[str, Any] | None = None) -> dict[
 
 
 def _try_many(predictor: Any) -> None:
-    """Predict as many rows as a batch may have, or fewer wide ones. A model whose memory grows with the square of the
-    rows passes with four, and would end the process that serves it."""
+    """Predict as many rows as are asked at once. What a model makes of each, or of each with each, passes with four,
+    and would end the process that serves it."""
     import numpy as np
 
-    from registry.formats.base import ArtifactRefused
+    from registry.formats.base import ArtifactRefused, rows_at_once
 
-    count = predictor.feature_count
-    rows = np.zeros((max(min(MANY_ROWS, MANY_NUMBERS // count), 4), count))
+    rows = np.zeros((rows_at_once(predictor.feature_count), predictor.feature_count))
     limits = resource.getrlimit(resource.RLIMIT_AS)
-    most = _address_space_bytes() + MANY_ROWS * ROW_BYTES
+    most = _address_space_bytes() + MANY_BYTES
     resource.setrlimit(resource.RLIMIT_AS, (most if limits[1] < 0 else min(most, limits[1]), limits[1]))
     try:
         predictor.predict(rows)
-    except (ValueError, RuntimeError, MemoryError) as fault:
+    except (ValueError, RuntimeError, MemoryError, Outage) as fault:
         raise ArtifactRefused(
-            reason=f"it cannot predict {len(rows):,} rows at once in {ROW_BYTES // 1024} KiB of memory for each."
+            reason=f"it cannot predict {len(rows):,} rows at once in {MANY_BYTES // 1_048_576} MiB of memory."
         ) from fault
     finally:
         resource.setrlimit(resource.RLIMIT_AS, limits)

@@ -21,7 +21,9 @@ from registry.formats.base import (
     Prediction,
     Predictor,
     Rows,
+    in_parts,
     of_outputs,
+    rows_at_once,
 )
 
 Floats = NDArray[np.float64]
@@ -67,6 +69,9 @@ class NetworkPredictor(Predictor):
             self.task, self.class_labels = "classification", declared.class_labels
 
     def predict(self, rows: Rows) -> Prediction:
+        return in_parts(self._answer, rows, rows_at_once(self.feature_count))
+
+    def _answer(self, rows: Rows) -> Prediction:
         values = rows
         for weights, bias in self._layers[:-1]:
             values = self._activation(values @ weights + bias)

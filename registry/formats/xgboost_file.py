@@ -10,15 +10,19 @@ import xgboost
 
 from registry.formats.base import (
     MAX_CLASSES,
+    MAX_DEPTH,
     MAX_FEATURES,
     ArtifactRefused,
     Contributions,
     Prediction,
     Predictor,
     Rows,
+    check_parts,
+    explained_in_parts,
     of_classes,
     of_predicted_class,
 )
+from registry.formats.trees import is_endless
 
 
 class XGBoostPredictor(Predictor):
@@ -36,6 +40,7 @@ class XGBoostPredictor(Predictor):
         except (ValueError, KeyError, TypeError) as fault:
             raise ArtifactRefused(reason="XGBoost cannot say what is in it.") from fault
         classes = _check(learner, self.feature_count)
+        check_parts(max(classes, 1), self.feature_count)
         self.feature_names = tuple(self.booster.feature_names or ())
         self.booster.feature_names = self.booster.feature_types = None  # rows come as arrays in this order
         objective = str(learner["objective"].get("name", ""))
@@ -53,6 +58,9 @@ class XGBoostPredictor(Predictor):
         return of_classes(raw, self.class_labels) if self.class_labels else Prediction(raw)
 
     def contributions(self, rows: Rows) -> Contributions:
+        return explained_in_parts(self._contributions, rows, len(self.class_labels))
+
+    def _contributions(self, rows: Rows) -> Contributions:
         parts = self.booster.predict(xgboost.DMatrix(rows, nthread=1), pred_contribs=True).astype(np.float64)
         if parts.ndim == 3:
             probabilities = self.booster.inplace_predict(rows, validate_features=False)
@@ -92,5 +100,7 @@ def _check_tree(tree: dict[str, Any], index: int, features: int) -> None:
     for child in (left[inner], right[inner]):
         if ((child <= parents) | (child >= left.size)).any():
             raise ArtifactRefused(reason=f"tree {index} leads to a node that does not exist, or back.")
+    if is_endless(np.column_stack([left, right]), np.array([0])):
+        raise ArtifactRefused(reason=f"tree {index} is deeper than {MAX_DEPTH} levels.")
     if ((split[inner] < 0) | (split[inner] >= features)).any():
         raise ArtifactRefused(reason=f"tree {index} splits by a feature that does not exist.")

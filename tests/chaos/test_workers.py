@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import psutil
 import pytest
 
 from tests.chaos import works
@@ -79,6 +80,36 @@ def test_a_work_whose_worker_is_killed_is_done_once(
     assert work.row[1] == begun[kind] + 1
     assert took < 2 * LEASE_S + 60
     tell(f"kill -9 of the Celery worker in {'an' if kind[0] == 'e' else 'a'} {kind}", recovered_s=took)
+
+
+def test_an_explanation_whose_process_is_ended_for_its_memory_is_done_once(
+    product: Product, tell: Tell
+) -> None:
+    """The kernel ends the one process that took most; the worker goes on, and so do its other processes."""
+    works.prepare(product)
+    leader, family = product.leader("worker").pid, product.workers("worker")
+    with nobody_ends(product):
+        work = works.ask_for_explanation(product)
+        ((port,),) = eventually(lambda: product.sql(WAITING.replace("pid", "client_port", 1)))
+        begun = work.row[1]
+        ended = next(process for process in family if port in _ports_of(process))
+        began = time.monotonic()
+        ended.kill()
+        product.sql(f"SELECT pg_terminate_backend(pid) FROM ({WAITING}) w")  # what the dead asked for  # noqa: S608
+    work.wait_for_end()
+    took = time.monotonic() - began
+
+    work.check_done_once()
+    assert work.row[1] == begun + 1
+    assert product.leader("worker").pid == leader
+    assert not lives(ended)
+    assert all(lives(process) for process in family if process != ended)
+    assert took < 2 * LEASE_S + 60
+    tell("Memory ends in an explanation: kill -9 of its process", recovered_s=took)
+
+
+def _ports_of(process: psutil.Process) -> set[int]:
+    return {connection.laddr.port for connection in process.net_connections() if connection.laddr}
 
 
 @pytest.mark.parametrize("times", [2, 3])

@@ -26,6 +26,7 @@ from sklearn.linear_model import HuberRegressor, Lasso, LogisticRegression, Pois
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, RobustScaler, StandardScaler
 from sklearn.tree import DecisionTreeRegressor
+from sklearn.tree._tree import Tree
 
 from explanations.attribution import Attribution, DoesNotAddUp
 from explanations.exact import exact_explainer
@@ -175,3 +176,18 @@ print(json.dumps(far))
     far = json.loads(done.stdout.splitlines()[-1])
     assert len(far) == 9
     assert max(far.values()) <= 1e-6, far
+
+
+def test_a_tree_too_deep_for_the_stack_of_a_thread_is_only_asked() -> None:
+    """TreeSHAP goes down by calls of itself, and its memory grows with the square of the levels."""
+    tree = DecisionTreeRegressor(max_depth=1).fit(np.array([[0.0], [1.0]]), [0.0, 1.0])
+    state = tree.tree_.__getstate__()
+    kept, levels = state["nodes"], 600
+    places = np.append(np.tile([0, 1], levels), 1)  # an inner node and a leaf, in turns
+    nodes, inner = kept[places], np.arange(0, 2 * levels, 2)
+    nodes["left_child"][inner], nodes["right_child"][inner] = inner + 1, inner + 2
+    state.update(nodes=nodes, values=state["values"][places], node_count=len(nodes), max_depth=levels)
+    tree.tree_ = Tree(1, np.array([1], dtype=np.intp), 1)
+    tree.tree_.__setstate__(state)
+
+    assert exact_explainer(load("skops", skops.io.dumps(tree)), 1) is None
