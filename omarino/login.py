@@ -32,6 +32,7 @@ from mozilla_django_oidc.views import (
 )
 from rest_framework.exceptions import AuthenticationFailed
 
+from omarino.asking import signs_in
 from omarino.authentication import Principal, audiences, principal_of, verified
 from omarino.errors import IdentityUnavailable
 from omarino.models import User
@@ -85,6 +86,7 @@ class IdentityProvider(OIDCAuthenticationBackend):  # type: ignore[misc]
         principal = principal_of(access_token)
         if principal.subject != payload["sub"]:
             raise AuthenticationFailed("The two tokens are of different people.")
+        signs_in(self.request, principal)
         self.request.provider_session = payload.get("sid")
         return admitted(principal)
 

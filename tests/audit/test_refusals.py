@@ -108,3 +108,23 @@ def test_a_page_refused_and_a_sign_in_are_kept(db: None) -> None:
     signed_in = AuditRecord.objects.for_tenant("delta").filter(verb="signed_in").first()
     assert signed_in is not None
     assert signed_in.username == "dora"
+
+
+def test_whoever_signs_in_where_somebody_of_another_tenant_was_is_kept_for_their_own(db: None) -> None:
+    for name, tenant in (("al", "delta"), ("be", "epsilon"), ("root", "")):
+        User.objects.create_user(
+            name, password="a long password", tenant_id=tenant, is_staff=True, is_superuser=name == "root"
+        )
+    client = Client()
+
+    for name in ("al", "be", "root", "al"):
+        answer = client.post("/admin/login/", {"username": name, "password": "a long password"})
+        assert answer.status_code == 302
+
+    signed_in = AuditRecord.objects.filter(verb="signed_in").order_by("at")
+    assert [(row.tenant_id, row.username) for row in signed_in] == [
+        ("delta", "al"),
+        ("epsilon", "be"),
+        ("", "root"),
+        ("delta", "al"),
+    ]

@@ -13,6 +13,7 @@ from django.contrib.sessions.models import Session
 from playwright.sync_api import Page, expect
 
 from omarino import logs
+from omarino.audit_models import AuditRecord
 from omarino.authentication import Principal
 from omarino.models import User
 from tests.factories import make_asset
@@ -194,15 +195,24 @@ def test_roles_taken_away_are_gone_at_the_next_renewal(window: Windows, provider
     assert User.objects.get().roles == frozenset()
 
 
+def our_cookies(page: Page) -> Any:
+    return [cookie for cookie in page.context.cookies() if cookie.get("name") in ("sessionid", "csrftoken")]
+
+
+def forget_the_provider(page: Page) -> None:
+    """As if its session were over, and ours not."""
+    kept = our_cookies(page)
+    page.context.clear_cookies()
+    page.context.add_cookies(kept)
+
+
 def test_when_the_providers_session_is_over_one_must_sign_in_again(
     window: Windows, provider: Provider
 ) -> None:
     visit = window()
     page = sign_in(visit)
     is_signed_in(page)
-    kept = [cookie for cookie in page.context.cookies() if cookie.get("name") in ("sessionid", "csrftoken")]
-    page.context.clear_cookies()
-    page.context.add_cookies(kept)  # type: ignore[arg-type]
+    forget_the_provider(page)
     let_the_renewal_be_due()
 
     page.reload()
@@ -211,6 +221,37 @@ def test_when_the_providers_session_is_over_one_must_sign_in_again(
     page.get_by_role("link", name=BUTTON).click()
     enter(page, "alice", "wonderland")
     is_signed_in(page)
+
+
+def test_somebody_of_another_tenant_signs_in_where_one_was_signed_in(window: Windows) -> None:
+    visit = window()
+    is_signed_in(sign_in(visit))
+    forget_the_provider(visit.page)
+
+    visit.go("/admin/oidc/authenticate/")
+    enter(visit.page, "charlie", "chocolate")
+
+    is_signed_in(visit.page)
+    expect(visit.page.locator(".who")).to_contain_text("charlie of gamma")
+    charlie = User.objects.get(subject="sub-charlie")
+    (record,) = AuditRecord.objects.filter(verb="signed_in", object_id=str(charlie.pk))
+    assert (record.tenant_id, record.subject, record.username) == ("gamma", "sub-charlie", "charlie")
+
+
+def test_a_renewal_follows_the_provider_to_another_person_of_another_tenant(window: Windows) -> None:
+    visit = window()
+    page = sign_in(visit)
+    is_signed_in(page)
+    of_alice = our_cookies(page)
+    page.context.clear_cookies()
+    is_signed_in(sign_in(visit, "charlie", "chocolate"))
+    page.context.add_cookies(of_alice)
+    let_the_renewal_be_due()
+
+    page.reload()
+
+    is_signed_in(page)
+    expect(page.locator(".who")).to_contain_text("charlie of gamma")
 
 
 def test_a_session_without_pages_ends_by_itself(window: Windows, settings: Any) -> None:
