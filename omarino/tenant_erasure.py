@@ -61,6 +61,8 @@ def erase_tenant(*, tenant_id: str, on_step: Callable[[str], None] = lambda _: N
         for table in tables:
             if table.plain_name not in (LINKS, RECORDS):
                 done.rows[table.plain_name] = _delete(table, tenant_id)
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT audit_hold(%s)", [tenant_id])
         audit.record(tenant_id, "erased", "tenant", tenant_id, rows=sum(done.rows.values()))
         records = TenantTable(RECORDS, "tenant_id = %(tenant_id)s AND verb <> 'erased'")
         done.rows[RECORDS] = _delete(records, tenant_id)
