@@ -37,7 +37,8 @@ urlpatterns = [  # they are tried in this order, so what is asked most stands fi
     path("openapi.json", SpectacularJSONAPIView.as_view(), name="openapi"),
     path("docs", SpectacularSwaggerSplitView.as_view(url_name="openapi"), name="docs"),
     path("redoc", redoc, name="redoc"),
-    path("admin/login/", login.sign_in_page),  # these two in place of the admin's own
+    path("admin/login/", login.sign_in_page),  # these three in place of the admin's own
+    path("admin/password_change/", admin.site.admin_view(login.password_page)),
     path("admin/logout/", login.LeaveView.as_view(), name="oidc_logout"),
     path("admin/oidc/authenticate/", login.BeginView.as_view(), name="oidc_authentication_init"),
     path("admin/oidc/callback/", login.ReturnView.as_view(), name="oidc_authentication_callback"),

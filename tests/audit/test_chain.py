@@ -302,7 +302,9 @@ def test_whoever_writes_while_a_tenant_is_erased_comes_after_it(tenant: str) -> 
     assert (found.fault, found.links, found.erased) == ("", 7, 5)
 
 
-def test_a_record_from_before_an_erasure_that_came_after_it_cannot_go_unseen(tenant: str, tamper: Tamper) -> None:
+def test_a_record_from_before_an_erasure_that_came_after_it_cannot_go_unseen(
+    tenant: str, tamper: Tamper
+) -> None:
     erase(tenant)
     audit.record(tenant, "stored", "readings", "later")
     tamper("DELETE FROM audit_records WHERE object_id = 'later' AND tenant_id = %s", tenant)

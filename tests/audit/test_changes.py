@@ -233,22 +233,6 @@ def test_the_pages_are_told_as_well(pages: Client) -> None:
     assert AuditRecord.objects.for_tenant("gamma").filter(verb="changed").get().before == made.after
 
 
-def test_what_is_done_to_people_is_told_without_their_password(pages: Client) -> None:
-    names = {"username": "dora", "tenant_id": "delta", "usable_password": "true"}
-    passwords = {"password1": "correct horse battery", "password2": "correct horse battery"}
-
-    pages.post("/admin/omarino/user/add/", names | passwords)
-    person = User.objects.get(username="dora")
-    pages.post(f"/admin/omarino/user/{person.pk}/password/", {"usable_password": "true", **passwords})
-    pages.post(f"/admin/omarino/user/{person.pk}/delete/", {"post": "yes"})
-
-    assert done("delta") == [
-        ("root", "created", "person", str(person.pk)),
-        ("root", "changed", "person", str(person.pk)),
-        ("root", "deleted", "person", str(person.pk)),
-    ]
-
-
 def test_a_record_is_committed_with_its_change_or_not_at_all(client_of: ClientOf, alice: Principal) -> None:
     make_version(alice)
     before = ModelVersion.objects.get().stage
