@@ -176,16 +176,10 @@ def note(
         row = Tracked.objects.for_tenant(tenant_id).select_for_update().filter(kind=kind, id=key).first()
         if row is None:
             raise NotFound()
-        was, status = audit.digest(row), row.body.get("status", "")
-        kept = row.body.setdefault("metrics", {})
-        for metric in metrics:
-            before = kept.get(metric["key"])
-            if before is None or metric.get("step", 0) >= before["step"]:
-                kept[metric["key"]] = {
-                    "value": metric["value"],
-                    "timestamp": metric.get("timestamp", 0),
-                    "step": metric.get("step", 0),
-                }
+        status = row.body.get("status", "")
+        is_recorded = bool(values) or status not in UNDERWAY
+        was = audit.digest(row) if is_recorded else ""
+        _keep_last_steps(row.body.setdefault("metrics", {}), metrics)
         row.body.setdefault("params", {}).update(unpaired(params))
         row.body.setdefault("tags", {}).update(unpaired(tags))
         row.body.update(values or {})
@@ -194,12 +188,23 @@ def note(
                 reason=f"A run keeps at most {MOST_NAMED} metrics, parameters and tags each"
             )
         row.save(update_fields=["body"])
-        if audit.digest(row) != was and (values or status not in UNDERWAY):
+        if is_recorded and audit.digest(row) != was:
             now = row.body.get("status", "")
             told = {"status": [status, now]} if now != status else {}
             named = "run" if kind == Tracked.Kind.RUN else "logged model"
             audit.record(tenant_id, "changed", named, key, before=was, after=row, **told)
     return row
+
+
+def _keep_last_steps(kept: dict[str, Any], metrics: Sequence[Mapping[str, Any]]) -> None:
+    for metric in metrics:
+        before = kept.get(metric["key"])
+        if before is None or metric.get("step", 0) >= before["step"]:
+            kept[metric["key"]] = {
+                "value": metric["value"],
+                "timestamp": metric.get("timestamp", 0),
+                "step": metric.get("step", 0),
+            }
 
 
 def keep_file(*, tenant_id: str, path: str, chunks: Iterable[bytes]) -> None:
