@@ -90,7 +90,7 @@ def give_feedback(
     anomaly = detection.anomaly_at(name)
     if anomaly is None:
         raise NotFlagged(timestamp=name)
-    of_this_point = {"tenant_id": tenant_id, "detection": detection, "timestamp": timestamp}
+    of_this_point: dict[str, Any] = {"tenant_id": tenant_id, "detection": detection, "timestamp": timestamp}
     earlier = Feedback.objects.select_for_update().filter(**of_this_point).first()
     verdict, _ = Feedback.objects.update_or_create(
         **of_this_point,

@@ -42,7 +42,9 @@ def changed(person: User, was: Standing, **facts: Any) -> None:
     now = Standing.of(person.pk)
     if now == was:
         return
-    told = {name: [was.may[name], now.may[name]] for name in now.may if was.may[name] != now.may[name]}
+    told: dict[str, Any] = {
+        name: [was.may[name], now.may[name]] for name in now.may if was.may[name] != now.may[name]
+    }
     digests = {"before": was.digest, "after": now.digest}
     if now.tenant_id == was.tenant_id:
         audit.record(now.tenant_id, "changed", "person", person.pk, **digests, **told, **facts)

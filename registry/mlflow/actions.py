@@ -190,7 +190,7 @@ def note(
         row.save(update_fields=["body"])
         if is_recorded and audit.digest(row) != was:
             now = row.body.get("status", "")
-            told = {"status": [status, now]} if now != status else {}
+            told: dict[str, Any] = {"status": [status, now]} if now != status else {}
             named = "run" if kind == Tracked.Kind.RUN else "logged model"
             audit.record(tenant_id, "changed", named, key, before=was, after=row, **told)
     return row
@@ -211,7 +211,7 @@ def keep_file(*, tenant_id: str, path: str, chunks: Iterable[bytes]) -> None:
     """Store an uploaded file; recorded once it lies there, since no transaction spans the storage."""
     upload, replaced = folders.keep(tenant_id, path, chunks)
     verb = "replaced" if replaced else "stored"
-    told = {"before": replaced, "after": upload.sha256, "size_bytes": upload.size_bytes}
+    told: dict[str, Any] = {"before": replaced, "after": upload.sha256, "size_bytes": upload.size_bytes}
     audit.record(tenant_id, verb, "artifact", path, **told)
 
 

@@ -363,7 +363,7 @@ def test_what_was_cached_leaves_the_file_of_the_cache_as_well(vera: Principal) -
     if not client.info("persistence")["aof_enabled"]:
         pytest.skip("this server keeps no append-only file")
     folder = Path(str(client.config_get("dir")["dir"]))
-    named = [folder / client.config_get("appenddirname")["appenddirname"]]
+    named = folder / str(client.config_get("appenddirname")["appenddirname"])
 
     said = run("erase_tenant", vera.tenant_id, confirm=vera.tenant_id)
 
@@ -371,6 +371,6 @@ def test_what_was_cached_leaves_the_file_of_the_cache_as_well(vera: Principal) -
     ends = time.monotonic() + 20
     while client.info("persistence")["aof_rewrite_in_progress"] and time.monotonic() < ends:
         time.sleep(0.05)
-    kept = [path for where in named for path in where.rglob("*") if path.is_file()]
+    kept = [path for path in named.rglob("*") if path.is_file()]
     assert kept
     assert not [path for path in kept if f":{vera.tenant_id}".encode() in path.read_bytes()]
