@@ -97,10 +97,10 @@ def give_feedback(
     anomaly = detection.anomaly_at(name)
     if anomaly is None:
         raise NotFlagged(timestamp=name)
+    of_this_point: dict[str, Any] = {"tenant_id": tenant_id, "detection": detection, "timestamp": timestamp}
+    earlier = Feedback.objects.select_for_update().filter(**of_this_point).first()
     verdict, _ = Feedback.objects.update_or_create(
-        tenant_id=tenant_id,
-        detection=detection,
-        timestamp=timestamp,
+        **of_this_point,
         defaults={
             "is_true": is_true,
             "comment": comment,
@@ -109,7 +109,9 @@ def give_feedback(
             "score": anomaly["anomaly_score"],
         },
     )
-    audit.record(tenant_id, "judged", "detection", detection.pk, after=verdict, point=name, is_true=is_true)
+    was = audit.digest(earlier) if earlier is not None else ""
+    told = (tenant_id, "judged", "detection", detection.pk)
+    audit.record(*told, before=was, after=verdict, point=name, is_true=is_true)
     verdicts = Feedback.objects.for_tenant(tenant_id).on_the_like_of(detection)
     judged = list(verdicts.values_list("score", "is_true")[:JUDGED])
     suggested = suggested_sensitivity(

@@ -89,7 +89,6 @@ class DetectionAdmin(WithDevices):
             except HubError as refusal:
                 form.add_error(None, str(refusal))
             else:
-                self.log_addition(request, detection, "Made from the pages.")
                 return redirect("admin:anomalies_detection_change", detection.pk)
         context = {"title": "Look for anomalies", "form": form, "button": "Look for anomalies"}
         return self.page_of(request, "admin/question.html", {**context, **(extra_context or {})})

@@ -97,7 +97,6 @@ class WatchAdmin(PageAdmin[Watch]):
             else:
                 if watch.webhook_url:
                     request.session[SECRET] = str(watch.pk)
-                self.log_addition(request, watch, "Set up from the pages.")
                 messages.success(request, "It is watched from now on.")
                 return redirect("admin:anomalies_watch_change", watch.pk)
         context = {"title": "Watch an asset", "form": form, "button": "Watch it"}

@@ -8,6 +8,8 @@ which costs more than twice the time and writes to every row that stays the same
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -124,8 +126,8 @@ def store_readings(
     """
     with transaction.atomic():
         asset = _hold_asset(tenant_id, asset_id, about_asset or {})
-        metrics, qualities, span = Codes(), Codes(), Span()
-        with _incoming(_INCOMING_READINGS, "incoming_readings", may_take_long) as write:
+        metrics, qualities, span, content = Codes(), Codes(), Span(), hashlib.sha256()
+        with _incoming(_INCOMING_READINGS, "incoming_readings", may_take_long, content) as write:
             for batch in batches:
                 if batch.rows.size == 0:
                     continue
@@ -139,9 +141,16 @@ def store_readings(
                     _quality_codes(batch, qualities),
                 )
         parameters = {"metrics": metrics.names, "qualities": qualities.names}
+        content.update(json.dumps(parameters).encode())
         keys = ("incoming_readings", "metric, timestamp")
         return _settle(
-            asset, keys, (_KEEP_READINGS, _UPDATE_READINGS, _INSERT_READINGS), span, rejections, parameters
+            asset,
+            keys,
+            (_KEEP_READINGS, _UPDATE_READINGS, _INSERT_READINGS),
+            span,
+            rejections,
+            parameters,
+            content.hexdigest(),
         )
 
 
@@ -157,8 +166,8 @@ def store_weather(
     """Store the weather at one asset, past or ahead; like `store_readings`."""
     with transaction.atomic():
         asset = _hold_asset(tenant_id, asset_id, about_asset or {})
-        span = Span()
-        with _incoming(_INCOMING_WEATHER, "incoming_weather", may_take_long) as write:
+        span, content = Span(), hashlib.sha256()
+        with _incoming(_INCOMING_WEATHER, "incoming_weather", may_take_long, content) as write:
             for batch in batches:
                 if batch.rows.size == 0:
                     continue
@@ -167,7 +176,8 @@ def store_weather(
                 columns = [batch.columns.get(name, unsaid) for name in WEATHER_COLUMNS]
                 write(batch.rows, batch.times_us - _POSTGRES_EPOCH_US, *columns)
         keys = ("incoming_weather", "timestamp")
-        return _settle(asset, keys, (_KEEP_WEATHER, _UPDATE_WEATHER, _INSERT_WEATHER), span, rejections, {})
+        statements = (_KEEP_WEATHER, _UPDATE_WEATHER, _INSERT_WEATHER)
+        return _settle(asset, keys, statements, span, rejections, {}, content.hexdigest())
 
 
 class Codes:
@@ -248,8 +258,9 @@ def _hold_asset(tenant_id: str, asset_id: str, about: Mapping[str, Any]) -> Asse
 
 
 @contextmanager
-def _incoming(create: str, table: str, may_take_long: bool) -> Iterator[Any]:
-    """A function that writes columns of fixed width to an empty temporary table."""
+def _incoming(create: str, table: str, may_take_long: bool, content: Any) -> Iterator[Any]:
+    """A function that writes columns of fixed width, the first of row numbers, to an empty temporary table, and the
+    others to the digest `content`."""
     with connection.cursor() as cursor:
         if may_take_long:
             cursor.execute("SET LOCAL statement_timeout = 0; SET LOCAL work_mem = '64MB'")
@@ -260,6 +271,8 @@ def _incoming(create: str, table: str, may_take_long: bool) -> Iterator[Any]:
             copy.write(_HEADER)
 
             def write(*columns: NDArray[Any]) -> None:
+                for column in columns[1:]:
+                    content.update(np.ascontiguousarray(column))
                 packed = memoryview(pack(*columns))
                 for start in range(0, len(packed), CHUNK_BYTES):
                     copy.write(packed[start : start + CHUNK_BYTES])
@@ -299,6 +312,7 @@ def _settle(
     span: Span,
     rejections: Rejections,
     parameters: dict[str, Any],
+    digest: str,
 ) -> Outcome:
     """From the temporary table into the table; undone when there was nothing to take."""
     duplicates = updated = accepted = 0
@@ -330,7 +344,8 @@ def _settle(
             asset.save(update_fields=changed)
         if updated or accepted:
             kind = table.removeprefix("incoming_")
-            audit.record(asset.tenant_id, "stored", kind, asset.asset_id, accepted=accepted, updated=updated)
+            told = (asset.tenant_id, "stored", kind, asset.asset_id)
+            audit.record(*told, after=digest, accepted=accepted, updated=updated)
     return Outcome(
         accepted=accepted,
         updated=updated,

@@ -64,9 +64,13 @@ def define_set(
 def remove_set(*, tenant_id: str, name: str) -> None:
     """The name is free again; what was trained with a version of it still finds that version."""
     own = TenantFeatureSet.objects.for_tenant(tenant_id)
-    if not own.filter(name=name, removed_at=None).update(removed_at=timezone.now()):
+    newest = own.filter(name=name, removed_at=None).order_by("-version").first()
+    if newest is None:
         raise NotFound
-    audit.record(tenant_id, "removed", "feature set", name)
+    was, now = audit.digest(newest), timezone.now()
+    own.filter(name=name, removed_at=None).update(removed_at=now)
+    after = audit.digest(newest, removed_at=now)
+    audit.record(tenant_id, "removed", "feature set", name, before=was, after=after)
 
 
 def _alone(tenant_id: str) -> None:

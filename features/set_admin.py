@@ -61,6 +61,9 @@ class FeatureSetAdmin(TenantAdmin[TenantFeatureSet]):
         assert isinstance(rows, TenantSetQuerySet)  # noqa: S101  what the type checker cannot see
         return rows.newest()
 
+    def audited_as(self, row: TenantFeatureSet) -> str:
+        return str(row)
+
     def get_readonly_fields(self, request: HttpRequest, obj: TenantFeatureSet | None = None) -> Any:
         return ["name"] if obj else []
 

@@ -99,7 +99,6 @@ class ForecastAdmin(PageAdmin[Forecast]):
             except HubError as refusal:
                 form.add_error(None, str(refusal))
             else:
-                self.log_addition(request, forecast, "Made from the pages.")
                 messages.success(request, "The forecast is made.")
                 return redirect("admin:forecasting_forecast_change", forecast.pk)
         context = {"title": "Make a forecast", "form": form, "button": "Make the forecast"}

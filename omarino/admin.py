@@ -6,23 +6,27 @@ from typing import Any, ClassVar, TypeVar, cast
 
 from django import forms
 from django.contrib import admin
-from django.contrib.admin.models import LogEntry
 from django.contrib.admin.utils import flatten_fieldsets, unquote
 from django.contrib.auth.admin import UserAdmin
+from django.contrib.auth.models import Group
 from django.core.exceptions import PermissionDenied
 from django.core.validators import RegexValidator
-from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.db import transaction
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.http import urlencode
 from django.utils.text import capfirst
 
-from omarino import audit
+from omarino import audit, people
 from omarino.audit_models import AuditRecord
 from omarino.authentication import TENANT_ID
 from omarino.models import User
 from omarino.permissions import MayRead, MayReadAudit
 from omarino.tenancy import TenantOwned
 
+ModelT = TypeVar("ModelT", bound=Model)
 RowT = TypeVar("RowT", bound=TenantOwned)
 NOBODY: frozenset[str] = frozenset()
 
@@ -54,7 +58,36 @@ class TenantForm(forms.ModelForm[RowT]):
         return excluded - {"tenant_id"}
 
 
-class TenantAdmin(admin.ModelAdmin[RowT]):
+class KeptInAudit(admin.ModelAdmin[ModelT]):
+    """What is done on these pages is a record of the audit. Django's own log of it is not written: it keeps the name of
+    what was changed, also of what was deleted, for whoever changed it, and no erasure of a tenant would find that."""
+
+    def audited_as(self, row: ModelT) -> Any:
+        """The id of a row in the audit."""
+        return row.pk
+
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        row = self.get_object(request, unquote(object_id))
+        if row is None:
+            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)  # type: ignore[attr-defined, no-any-return]
+        if not self.has_view_permission(request, row):
+            raise PermissionDenied
+        asked = urlencode({"object_id": self.audited_as(row)})
+        return HttpResponseRedirect(f"{reverse('admin:omarino_auditrecord_changelist')}?{asked}")
+
+    def log_addition(self, request: HttpRequest, obj: ModelT, message: Any) -> Any:
+        return None
+
+    def log_change(self, request: HttpRequest, obj: ModelT, message: Any) -> Any:
+        return None
+
+    def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
+        return None
+
+
+class TenantAdmin(KeptInAudit[RowT]):
     """Pages over the rows of one's own tenant; a superuser sees all. Roles decide, as they do in the API."""
 
     view_roles: ClassVar[frozenset[str]] = MayRead.roles
@@ -119,12 +152,15 @@ class TenantAdmin(admin.ModelAdmin[RowT]):
     def has_delete_permission(self, request: HttpRequest, obj: RowT | None = None) -> bool:
         return False
 
+    def audited_as(self, row: RowT) -> Any:
+        return getattr(row, "asset_id", row.pk)
+
     def save_model(self, request: HttpRequest, obj: RowT, form: Any, change: bool) -> None:
         """Within the page's transaction."""
         was = audit.digest(self.model._default_manager.get(pk=obj.pk)) if change else ""
         super().save_model(request, obj, form, change)
         told = (obj.tenant_id, "changed" if change else "created", str(self.opts.verbose_name))
-        audit.record(*told, getattr(obj, "asset_id", obj.pk), before=was, after=obj, pk=str(obj.pk))
+        audit.record(*told, self.audited_as(obj), before=was, after=obj, pk=str(obj.pk))
 
     def _has_one_of(self, request: HttpRequest, roles: frozenset[str]) -> bool:
         who = request.user
@@ -178,10 +214,14 @@ class PageAdmin(TenantAdmin[RowT]):
         raise PermissionDenied
 
 
+admin.site.unregister(Group)  # groups are our roles: none is made, renamed or removed here
+
+
 @admin.register(User)
-class PersonAdmin(UserAdmin[User]):
+class PersonAdmin(KeptInAudit[User], UserAdmin[User]):
     """People of all tenants, hence for superusers alone, whatever permissions somebody was given."""
 
+    actions = None
     list_display = ["username", "tenant_id", "is_staff", "is_superuser", "last_login"]
     list_filter = ["tenant_id", "groups", "is_staff"]
     fieldsets = [*(UserAdmin.fieldsets or []), ("Tenant", {"fields": ["tenant_id", "subject"]})]
@@ -202,19 +242,27 @@ class PersonAdmin(UserAdmin[User]):
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         return person(request).is_superuser
 
-    def log_addition(self, request: HttpRequest, object: User, message: Any) -> LogEntry:
-        audit.record(object.tenant_id, "created", "person", object.pk, after=object)
-        return super().log_addition(request, object, message)
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> User | None:
+        """The form and that for a new password both begin here: what was, before either puts anything on it."""
+        found = super().get_object(request, object_id, from_field)
+        if found is not None and request.method == "POST":
+            request.was = people.Standing.of(found.pk)  # type: ignore[attr-defined]
+        return found
 
-    def log_change(self, request: HttpRequest, object: User, message: Any) -> LogEntry:
-        """A new password comes here as well, and not to `save_model`."""
-        audit.record(object.tenant_id, "changed", "person", object.pk, after=object)
-        return super().log_change(request, object, message)
+    def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:
+        with transaction.atomic():  # with its record, or not at all
+            return super().user_change_password(request, id, form_url)
+
+    def log_addition(self, request: HttpRequest, obj: User, message: Any) -> Any:
+        people.created(obj)
+
+    def log_change(self, request: HttpRequest, obj: User, message: Any) -> Any:
+        """After the groups; a new password comes here as well, and not to `save_model`."""
+        people.changed(obj, request.was)  # type: ignore[attr-defined]
 
     def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
         for user in queryset:
-            audit.record(user.tenant_id, "deleted", "person", user.pk, before=audit.digest(user))
-        return super().log_deletions(request, queryset)
+            people.deleted(user)
 
 
 @admin.register(AuditRecord)

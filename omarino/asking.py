@@ -39,6 +39,19 @@ def entered(request: HttpRequest, principal: Principal) -> None:
     row_security.confine(principal.tenant_id)
 
 
+def signs_in(request: HttpRequest, principal: Principal) -> None:
+    """The provider says who this is: they ask from now on, whoever was signed in until now. For the rest of this
+    request no tenant holds: somebody may come from one and be kept in another."""
+    request.principal = principal  # type: ignore[attr-defined]
+    row_security.release()
+
+
+def changes_hands(person: User) -> None:
+    """Where somebody was confined as they were signed in, the request is the new person's from now on."""
+    if row_security.confined_to():
+        row_security.confine("" if person.is_superuser else person.tenant_id)
+
+
 def asker() -> Asker:
     """Who asked for what is done now: a principal, a person of the pages, a worker's task, or who runs a command."""
     request, request_id = _request.get(), structlog.contextvars.get_contextvars().get("request_id", "")

@@ -21,6 +21,7 @@ from omarino.audit_models import AuditLink
 ANCHORS = "_audit"  # no tenant's folder: those begin with a letter or a digit
 OVERLAP = timedelta(minutes=10)  # a commit may come later than the time its link says
 _FIELDS = ("outcome", "verb", "kind", "object_id", "subject", "username", "before", "after")
+VERB = _FIELDS.index("verb")
 _CHAIN = f"""
 SELECT link.tenant_id, link.number, link.record_id::text, link.linked_at, link.content, link.digest,
     record.tenant_id, record.at, {", ".join(f"record.{name}" for name in _FIELDS)},
@@ -104,7 +105,7 @@ def _last_erasures() -> dict[str, int]:
 def _followed(
     tenant_id: str, links: Iterator[tuple[Any, ...]], erasure: int, ends: dict[int, str], unlinked: str
 ) -> Finding:
-    """`erasure`: the number up to which records may be gone; `ends`: what was anchored, digests by their numbers."""
+    """`erasure`: the number up to which records must be gone; `ends`: what was anchored, digests by their numbers."""
     head, fault, erased = Head(0, ""), "", 0
     for row in links:
         number, record_id, digest = row[1], row[2], row[5]
@@ -135,6 +136,11 @@ def _fault_of(row: tuple[Any, ...], before: Head, erasure: int) -> str:
         )
     if content != framed(record_id, owner, _text(at), *said):
         return f"the record of link {number} ({record_id}) was changed"
+    if number < erasure and said[VERB] != "erased":
+        return (
+            f"link {erasure} says that the tenant was erased, but the record of link {number} ({record_id}) is still "
+            "there: an erasure takes all"
+        )
     return ""
 
 

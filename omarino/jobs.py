@@ -107,9 +107,14 @@ class JobQuerySet(TenantQuerySet[JobT]):
         )
         return Exists(leased.exclude(pk=OuterRef("pk")))
 
+    def _digest_of(self, pk: Any) -> str:
+        """As it is until this transaction changes it. Raises DoesNotExist."""
+        return audit.digest(self.select_for_update(of=("self",)).get(pk=pk))
+
     @transaction.atomic
     def cancel(self, pk: Any) -> JobT:
         """Raises JobNotCancellable, and DoesNotExist."""
+        was = self._digest_of(pk)
         changed = self.filter(pk=pk, status__in=(JobStatus.PENDING, JobStatus.PROCESSING)).update(
             status=JobStatus.CANCELLED, completed_at=Now(), token=None, lease_until=None
         )
@@ -117,7 +122,7 @@ class JobQuerySet(TenantQuerySet[JobT]):
         if job.status != JobStatus.CANCELLED:
             raise JobNotCancellable(state=job.status)
         if changed:
-            audit.record(job.tenant_id, "cancelled", str(job._meta.verbose_name), pk)
+            audit.record(job.tenant_id, "cancelled", str(job._meta.verbose_name), pk, before=was, after=job)
             job._over(JobStatus.CANCELLED)
             job._wake_next()
         return job
@@ -125,6 +130,7 @@ class JobQuerySet(TenantQuerySet[JobT]):
     @transaction.atomic
     def retry(self, pk: Any) -> JobT:
         """Put a failed or cancelled work back in the queue. Raises JobNotRetryable, and DoesNotExist."""
+        was = self._digest_of(pk)
         changed = self.filter(pk=pk, status__in=(JobStatus.FAILED, JobStatus.CANCELLED)).update(
             status=JobStatus.PENDING,
             attempts=0,
@@ -139,7 +145,7 @@ class JobQuerySet(TenantQuerySet[JobT]):
         job = self.get(pk=pk)
         if not changed:
             raise JobNotRetryable(state=job.status)
-        audit.record(job.tenant_id, "retried", str(job._meta.verbose_name), pk)
+        audit.record(job.tenant_id, "retried", str(job._meta.verbose_name), pk, before=was, after=job)
         job.enqueue()
         return job
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from typing import Any
+from http import HTTPStatus
+from typing import Any, cast
 from urllib.parse import urlencode
 
 import requests
@@ -22,6 +23,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpR
 from django.http.response import HttpResponseBase
 from django.urls import reverse
 from django.utils.decorators import method_decorator
+from django.views.csrf import csrf_failure
 from django.views.decorators.cache import never_cache
 from mozilla_django_oidc.auth import OIDCAuthenticationBackend
 from mozilla_django_oidc.middleware import SessionRefresh
@@ -32,6 +34,8 @@ from mozilla_django_oidc.views import (
 )
 from rest_framework.exceptions import AuthenticationFailed
 
+from omarino import audit, people
+from omarino.asking import signs_in
 from omarino.authentication import Principal, audiences, principal_of, verified
 from omarino.errors import IdentityUnavailable
 from omarino.models import User
@@ -45,7 +49,11 @@ log = structlog.get_logger(__name__)
 
 
 class SignInRefused(Exception):
-    """The provider knows this person, and we do not let them in. Its text is shown to them."""
+    """The provider knows this person, and we do not let them in. Its text is shown to them; the code is for the audit."""
+
+    def __init__(self, code: str, said: str) -> None:
+        super().__init__(said)
+        self.code = code
 
 
 class IdentityProvider(OIDCAuthenticationBackend):  # type: ignore[misc]
@@ -64,7 +72,7 @@ class IdentityProvider(OIDCAuthenticationBackend):  # type: ignore[misc]
         if not isinstance(told, dict) or not all(
             isinstance(told.get(name), str) for name in ("id_token", "access_token")
         ):
-            raise SignInRefused("The identity provider sent no tokens. Tell your administrator.")
+            raise SignInRefused("no_tokens", "The identity provider sent no tokens. Tell your administrator.")
         return told
 
     def verify_token(self, token: str, **kwargs: Any) -> dict[str, Any]:
@@ -85,6 +93,7 @@ class IdentityProvider(OIDCAuthenticationBackend):  # type: ignore[misc]
         principal = principal_of(access_token)
         if principal.subject != payload["sub"]:
             raise AuthenticationFailed("The two tokens are of different people.")
+        signs_in(self.request, principal)
         self.request.provider_session = payload.get("sid")
         return admitted(principal)
 
@@ -99,10 +108,10 @@ def admitted(principal: Principal) -> User:
     SignInRefused."""
     person = _kept(principal)
     if not person.is_active:
-        raise SignInRefused("Your account here was deactivated. Ask an administrator.")
+        raise SignInRefused("deactivated", "Your account here was deactivated. Ask an administrator.")
     if not person.is_staff:
         raise SignInRefused(
-            "Your account has none of the roles of this service. Ask an administrator for one."
+            "no_role", "Your account has none of the roles of this service. Ask an administrator for one."
         )
     return person
 
@@ -113,13 +122,20 @@ def _kept(principal: Principal) -> User:
         subject=principal.subject,
         defaults={"username": _free_username(principal), "tenant_id": principal.tenant_id},
     )
+    was = None
     if is_new:
         person.set_unusable_password()
+    else:
+        was = people.Standing.of(person.pk)
     person.tenant_id = principal.tenant_id
     person.is_staff = bool(principal.roles) or person.is_superuser
     person.save(update_fields=["tenant_id", "is_staff", "password"])
     person.groups.remove(*person.groups.filter(name__in=ROLES - principal.roles))
     person.groups.add(*(Group.objects.get_or_create(name=role)[0] for role in sorted(principal.roles)))
+    if was is None:
+        people.created(person, by="provider")
+    else:
+        people.changed(person, was, by="provider")
     return person
 
 
@@ -140,7 +156,26 @@ def sign_in_page(request: HttpRequest) -> HttpResponseBase:
     if request.method == "POST" and not settings.SIGN_IN_BY_PASSWORD:
         return HttpResponseNotAllowed(["GET"])
     ways = {"by_provider": settings.SIGN_IN_BY_PROVIDER, "by_password": settings.SIGN_IN_BY_PASSWORD}
-    return admin.site.login(request, extra_context=ways)
+    answer = admin.site.login(request, extra_context=ways)
+    if request.method == "POST" and answer.status_code == HTTPStatus.OK:  # the form again
+        log.warning("sign_in_refused", reason="password", username=request.POST.get("username", "")[:150])
+    return answer
+
+
+@transaction.atomic
+def password_page(request: HttpRequest) -> HttpResponseBase:
+    """One's own password, in development."""
+    person = cast(User, request.user)
+    was = people.Standing.of(person.pk)
+    answer = admin.site.password_change(request)
+    people.changed(person, was)
+    return answer
+
+
+def form_refused(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """A form without the token of its page, which may be another site's: Django asks here, and not `handler403`."""
+    audit.refused(request, status=HTTPStatus.FORBIDDEN, code="csrf_failed")
+    return csrf_failure(request, reason)
 
 
 @method_decorator(never_cache, name="dispatch")
@@ -171,6 +206,8 @@ class ReturnView(OIDCAuthenticationCallbackView):  # type: ignore[misc]
         try:
             answer: HttpResponse = super().get(request)
         except SignInRefused as refusal:
+            log.warning("sign_in_refused", reason=refusal.code)
+            audit.refused(request, status=HTTPStatus.FORBIDDEN, code=refusal.code)
             return self._back(request, str(refusal))
         except AuthenticationFailed as refusal:
             log.warning("sign_in_refused", reason=str(refusal.detail))

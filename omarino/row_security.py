@@ -15,6 +15,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg import sql
 
 from omarino.postgresql import confine as confine
+from omarino.postgresql import confined_to as confined_to
 from omarino.postgresql import release as release
 from omarino.tenancy import TenantOwned
 

@@ -12,12 +12,14 @@ from django.dispatch import receiver
 from django.http import HttpRequest
 
 from omarino import audit
+from omarino.asking import changes_hands
 from omarino.models import ProviderSession, User
 
 
 @receiver(user_logged_in)
 def keep_signing_in(request: HttpRequest | None, user: User, **_: Any) -> None:
     if request is not None:  # a test, or a command, may sign somebody in without one
+        changes_hands(user)
         audit.record(user.tenant_id, "signed_in", "person", user.pk)
 
 

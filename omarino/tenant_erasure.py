@@ -16,6 +16,7 @@ from django.contrib.sessions.models import Session
 from django.core.files.storage import FileSystemStorage, storages
 from django.db import connection, transaction
 from psycopg import sql
+from redis.exceptions import ResponseError
 
 from omarino import audit, jobs, tenant_data
 from omarino.models import User
@@ -61,6 +62,8 @@ def erase_tenant(*, tenant_id: str, on_step: Callable[[str], None] = lambda _: N
         for table in tables:
             if table.plain_name not in (LINKS, RECORDS):
                 done.rows[table.plain_name] = _delete(table, tenant_id)
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT audit_hold(%s)", [tenant_id])
         audit.record(tenant_id, "erased", "tenant", tenant_id, rows=sum(done.rows.values()))
         records = TenantTable(RECORDS, "tenant_id = %(tenant_id)s AND verb <> 'erased'")
         done.rows[RECORDS] = _delete(records, tenant_id)
@@ -77,6 +80,7 @@ def erase_tenant(*, tenant_id: str, on_step: Callable[[str], None] = lambda _: N
     on_step("cached values and messages")
     done.others["cached values"] = _forget(tenant_id)
     done.others["messages in the queue"] = _unqueue(waiting)
+    done.others["append-only files rewritten"] = _rewrite_append_only_files()
     on_step("search")
     done.left, done.kept = search(tenant_id)
     done.searched = sorted(table.plain_name for table in [*tenant_data.tables(), *tenant_data.views()])
@@ -169,6 +173,26 @@ def _forget(tenant_id: str) -> int:
     keys = tenant_data.cached_keys(tenant_id)
     client = tenant_data.cache_client()
     return sum(int(client.delete(*keys[at : at + BATCH])) for at in range(0, len(keys), BATCH))
+
+
+def _rewrite_append_only_files() -> int:
+    """What was deleted of cache and queue stays in the files of their servers until these are written anew; how many
+    servers were asked to, and do it by and by. Zero where none keeps such a file, or none lets us ask."""
+    asked = 0
+    with current_app.connection_for_write() as broker:
+        servers = {}
+        for client in (tenant_data.cache_client(), cast(Any, broker.default_channel).client):
+            with suppress(ResponseError):
+                about = client.info()
+                servers[about["run_id"]] = (client, about)
+        for client, about in servers.values():
+            if about.get("aof_enabled"):
+                with suppress(
+                    ResponseError
+                ):  # one is being written, from before the deletion; or it may not be asked
+                    client.bgrewriteaof()
+                    asked += 1
+    return asked
 
 
 def _waiting_jobs(tenant_id: str) -> set[str]:

@@ -4,7 +4,7 @@ from csp.constants import SELF, UNSAFE_INLINE
 from csp.decorators import csp_update
 from django.contrib import admin
 from django.http import Http404
-from django.urls import include, path
+from django.urls import include, path, re_path
 from drf_spectacular.views import SpectacularJSONAPIView, SpectacularRedocView, SpectacularSwaggerSplitView
 
 from omarino import login, provider_logout
@@ -23,8 +23,9 @@ redoc = csp_update({"style-src": [SELF, UNSAFE_INLINE], "worker-src": [SELF, "bl
     SpectacularRedocView.as_view(url_name="openapi")
 )
 
-# None of our forms completes anything, while Django's view would search whatever a page shows to who may see it.
-no_completion = admin.site.admin_view(not_found)
+# Of Django's, and closed: none of our forms completes anything, while one view would search whatever a page shows to who
+# may see it; none of our rows has an address on another site, while the other would look up any id, or fail at it.
+closed = admin.site.admin_view(not_found)
 
 urlpatterns = [  # they are tried in this order, so what is asked most stands first
     path("ai/features/", include("features.urls")),
@@ -36,7 +37,8 @@ urlpatterns = [  # they are tried in this order, so what is asked most stands fi
     path("openapi.json", SpectacularJSONAPIView.as_view(), name="openapi"),
     path("docs", SpectacularSwaggerSplitView.as_view(url_name="openapi"), name="docs"),
     path("redoc", redoc, name="redoc"),
-    path("admin/login/", login.sign_in_page),  # these two in place of the admin's own
+    path("admin/login/", login.sign_in_page),  # these three in place of the admin's own
+    path("admin/password_change/", admin.site.admin_view(login.password_page)),
     path("admin/logout/", login.LeaveView.as_view(), name="oidc_logout"),
     path("admin/oidc/authenticate/", login.BeginView.as_view(), name="oidc_authentication_init"),
     path("admin/oidc/callback/", login.ReturnView.as_view(), name="oidc_authentication_callback"),
@@ -45,7 +47,7 @@ urlpatterns = [  # they are tried in this order, so what is asked most stands fi
         provider_logout.ProviderLogoutView.as_view(),
         name="oidc_backchannel_logout",
     ),
-    path("admin/autocomplete/", no_completion, {"exception": Http404()}),
+    re_path(r"^admin/(?:autocomplete|r)/", closed, {"exception": Http404()}),
     path("admin/", admin.site.urls),
     path("ai/audit", AuditListView.as_view(), name="audit"),
     path("ai/audit/<uuid:pk>", AuditRecordView.as_view(), name="audit-record"),

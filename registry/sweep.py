@@ -8,6 +8,8 @@ from datetime import datetime, timedelta
 
 from django.db import transaction
 
+from omarino import audit
+from omarino.authentication import TENANT_ID
 from registry import artifacts
 from registry.errors import ArtifactCorrupt
 from registry.models import ModelVersion
@@ -60,6 +62,8 @@ def delete_orphans(names: list[str]) -> Iterator[str]:
             )
             if version is None or name not in files_of(version):
                 artifacts.delete_file(name)
+                owner = tenant_id if rest and TENANT_ID.fullmatch(tenant_id) else ""
+                audit.record(owner, "deleted", "file without a row", name)
                 yield name
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import threading
 import time
 import uuid
@@ -247,7 +248,8 @@ def tell(*, tenant_id: str, model: RegisteredModel, outcomes: Sequence[tuple[str
                     told["error"] = error_of(index, beside.predicted, actual)
                     Outcome.objects.filter(pk=beside.pk).update(**told)
         if fresh:
-            audit.record(tenant_id, "told", "outcomes", _label(model), accepted=fresh)
+            told_as = hashlib.sha256(json.dumps(list(outcomes)).encode()).hexdigest()
+            audit.record(tenant_id, "told", "outcomes", _label(model), after=told_as, accepted=fresh)
     return fresh
 
 

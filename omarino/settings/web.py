@@ -82,6 +82,7 @@ AUTHENTICATION_BACKENDS = [
     *(["omarino.login.IdentityProvider"] if SIGN_IN_BY_PROVIDER or not SIGN_IN_BY_PASSWORD else []),
     *(["django.contrib.auth.backends.ModelBackend"] if SIGN_IN_BY_PASSWORD else []),
 ]
+CSRF_FAILURE_VIEW = "omarino.login.form_refused"
 LOGIN_URL = "admin:login"
 LOGIN_REDIRECT_URL = "admin:index"
 LOGOUT_REDIRECT_URL = "admin:login"

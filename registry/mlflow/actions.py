@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -23,6 +23,7 @@ from registry.serializers import MetadataField
 
 OURS = "omarino."  # tags of this prefix are fields of metadata: omarino.feature_set
 MOST_NAMED = 1000
+UNDERWAY = ("RUNNING", "SCHEDULED")  # of runs: a logged model is told of a few times only
 SOURCES = re.compile(
     r"(?:models:/(?P<model>m-[0-9a-f]{32})|runs:/(?P<run>[0-9a-f]{32})/(?P<part>.+)|mlflow-artifacts:(?://[^/]*)?/(?P<path>.+))/?"
 )
@@ -130,8 +131,8 @@ def track_run(*, by: Principal, name: str, body: Mapping[str, Any]) -> Tracked:
     )
     row.body["user_id"] = by.username
     row.save(force_insert=True)
-    audit.record(by.tenant_id, "created", "run", row.id)
     row.refresh_from_db()
+    audit.record(by.tenant_id, "created", "run", row.id, after=row)
     return row
 
 
@@ -145,8 +146,8 @@ def track_model(*, by: Principal, name: str, body: Mapping[str, Any]) -> Tracked
         body=dict(body),
     )
     row.save(force_insert=True)
-    audit.record(by.tenant_id, "created", "logged model", row.id)
     row.refresh_from_db()
+    audit.record(by.tenant_id, "created", "logged model", row.id, after=row)
     return row
 
 
@@ -167,20 +168,18 @@ def note(
     params: Sequence[Mapping[str, Any]] = (),
     tags: Sequence[Mapping[str, Any]] = (),
 ) -> Tracked:
-    """Write what a client tells of a run or a logged model; of a metric the last step is kept."""
+    """Write what a client tells of a run or a logged model; of a metric the last step is kept.
+
+    What is noted of a run under way is not recorded: the record of its end has the digest of all of it.
+    """
     with transaction.atomic():
         row = Tracked.objects.for_tenant(tenant_id).select_for_update().filter(kind=kind, id=key).first()
         if row is None:
             raise NotFound()
-        kept = row.body.setdefault("metrics", {})
-        for metric in metrics:
-            before = kept.get(metric["key"])
-            if before is None or metric.get("step", 0) >= before["step"]:
-                kept[metric["key"]] = {
-                    "value": metric["value"],
-                    "timestamp": metric.get("timestamp", 0),
-                    "step": metric.get("step", 0),
-                }
+        status = row.body.get("status", "")
+        is_recorded = bool(values) or status not in UNDERWAY
+        was = audit.digest(row) if is_recorded else ""
+        _keep_last_steps(row.body.setdefault("metrics", {}), metrics)
         row.body.setdefault("params", {}).update(unpaired(params))
         row.body.setdefault("tags", {}).update(unpaired(tags))
         row.body.update(values or {})
@@ -189,7 +188,31 @@ def note(
                 reason=f"A run keeps at most {MOST_NAMED} metrics, parameters and tags each"
             )
         row.save(update_fields=["body"])
+        if is_recorded and audit.digest(row) != was:
+            now = row.body.get("status", "")
+            told: dict[str, Any] = {"status": [status, now]} if now != status else {}
+            named = "run" if kind == Tracked.Kind.RUN else "logged model"
+            audit.record(tenant_id, "changed", named, key, before=was, after=row, **told)
     return row
+
+
+def _keep_last_steps(kept: dict[str, Any], metrics: Sequence[Mapping[str, Any]]) -> None:
+    for metric in metrics:
+        before = kept.get(metric["key"])
+        if before is None or metric.get("step", 0) >= before["step"]:
+            kept[metric["key"]] = {
+                "value": metric["value"],
+                "timestamp": metric.get("timestamp", 0),
+                "step": metric.get("step", 0),
+            }
+
+
+def keep_file(*, tenant_id: str, path: str, chunks: Iterable[bytes]) -> None:
+    """Store an uploaded file; recorded once it lies there, since no transaction spans the storage."""
+    upload, replaced = folders.keep(tenant_id, path, chunks)
+    verb = "replaced" if replaced else "stored"
+    told: dict[str, Any] = {"before": replaced, "after": upload.sha256, "size_bytes": upload.size_bytes}
+    audit.record(tenant_id, verb, "artifact", path, **told)
 
 
 def _folder_of(tenant_id: str, source: str) -> tuple[str, dict[str, Any]]:

@@ -84,7 +84,8 @@ class ArtifactView(PermissionsByVerb, MlflowView):
         operation_id="mlflow_upload_artifact",
     )
     def put(self, request: Request, path: str) -> Response:
-        folders.keep(principal(request).tenant_id, path, cast("Iterator[bytes]", request.data))
+        chunks = cast("Iterator[bytes]", request.data)
+        actions.keep_file(tenant_id=principal(request).tenant_id, path=path, chunks=chunks)
         return Response({})
 
 

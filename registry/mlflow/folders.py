@@ -6,6 +6,7 @@ A folder that is downloaded is made of a version's own row and artifact, so ever
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -34,13 +35,26 @@ FLAVOURS: dict[str, tuple[str, str, dict[str, str], str]] = {
 }
 
 
-def keep(tenant_id: str, path: str, chunks: Iterable[bytes]) -> None:
-    """Store an uploaded file, streamed, in the place of an earlier one. Raises NotFound for a path of nobody's."""
+def keep(tenant_id: str, path: str, chunks: Iterable[bytes]) -> tuple[artifacts.Upload, str]:
+    """Store an uploaded file, streamed, in the place of an earlier one, whose sha256 is given as well; empty: there was
+    none. Raises NotFound for a path of nobody's."""
     name = _checked(tenant_id, path)
     with artifacts.received(chunks) as upload, _outages(), upload.path.open("rb") as file:
         if len(files_in(tenant_id, "/".join(path.split("/")[:2]))) >= MOST_FILES:
             raise SourceRefused(reason=f"there are {MOST_FILES} files already")
+        replaced = _digest_of(name)
         artifacts.write(_storage(), name, File(file))
+    return upload, replaced
+
+
+def _digest_of(name: str) -> str:
+    if not _storage().exists(name):
+        return ""
+    digest = hashlib.sha256()
+    with _storage().open(name) as file:
+        for chunk in file.chunks(artifacts.CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def opened(tenant_id: str, path: str) -> File[Any]:

@@ -64,5 +64,6 @@ def tamper(superuser: psycopg.Connection[Any]) -> Tamper:
             superuser.execute(f"ALTER TABLE {table} ENABLE TRIGGER ALL")
             for trigger in ("audit_append_only", "audit_no_truncate"):
                 superuser.execute(f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER {trigger}")
+        superuser.execute("ALTER TABLE audit_records ENABLE ALWAYS TRIGGER audit_all_or_none")
 
     return tamper

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 import uuid
 from datetime import UTC, datetime, timedelta
 from io import StringIO
@@ -233,3 +234,79 @@ def test_many_writers_of_one_tenant_make_one_chain(tenant: str) -> None:
     assert AuditRecord.objects.for_tenant(tenant).count() == 164
     assert list(AuditLink.objects.for_tenant(tenant).values_list("number", flat=True)) == list(range(1, 165))
     assert fault_of(tenant) == ""
+
+
+# Erasures, and what only looks like one
+
+
+def erase(tenant_id: str, *, also: str = "") -> None:
+    """As `erase_tenant` does to the audit."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT audit_hold(%s)", [tenant_id])
+        audit.record(tenant_id, "erased", "tenant", tenant_id)
+        cursor.execute(
+            f"DELETE FROM audit_records WHERE tenant_id = %s AND verb <> 'erased' {also}",  # noqa: S608
+            [tenant_id],
+        )
+
+
+def test_one_record_cannot_be_taken_away_under_the_name_of_an_erasure(tenant: str) -> None:
+    with pytest.raises(IntegrityError, match="takes all records of a tenant, or none"):
+        erase(tenant, also="AND object_id = 'meter-2'")
+
+    assert AuditRecord.objects.for_tenant(tenant).count() == 4
+    assert fault_of(tenant) == ""
+
+
+def test_an_erasure_that_took_some_records_only_is_found_out(tamper: Tamper, tenant: str) -> None:
+    audit.record(tenant, "erased", "tenant", tenant)
+    tamper("DELETE FROM audit_records WHERE object_id = 'meter-2' AND tenant_id = %s", tenant)
+
+    assert "link 5 says that the tenant was erased, but the record of link 1" in fault_of(tenant)
+    with pytest.raises(CommandError, match="1 broken"):
+        verified(tenant)
+
+
+def test_an_erasure_that_took_nothing_is_found_out(tenant: str) -> None:
+    audit.record(tenant, "erased", "tenant", tenant)
+
+    assert "is still there" in fault_of(tenant)
+
+
+def test_whoever_writes_while_a_tenant_is_erased_comes_after_it(tenant: str) -> None:
+    began, may_end = threading.Event(), threading.Event()
+
+    def write() -> None:
+        try:
+            with transaction.atomic():
+                audit.record(tenant, "stored", "readings", "meanwhile")
+                began.set()
+                may_end.wait(10)
+        finally:
+            connection.close()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    assert began.wait(10)
+    with transaction.atomic():
+        erase(tenant)
+        may_end.set()
+        time.sleep(0.3)  # it wants to commit now
+    writer.join()
+
+    assert [row.object_id for row in AuditRecord.objects.for_tenant(tenant)] == [tenant, "meanwhile"]
+    (found,) = verify(tenant)
+    assert (found.fault, found.links, found.erased) == ("", 6, 4)
+    erase(tenant)
+    (found,) = verify(tenant)
+    assert (found.fault, found.links, found.erased) == ("", 7, 5)
+
+
+def test_a_record_from_before_an_erasure_that_came_after_it_cannot_go_unseen(
+    tenant: str, tamper: Tamper
+) -> None:
+    erase(tenant)
+    audit.record(tenant, "stored", "readings", "later")
+    tamper("DELETE FROM audit_records WHERE object_id = 'later' AND tenant_id = %s", tenant)
+
+    assert "is gone without an erasure" in fault_of(tenant)

@@ -110,3 +110,46 @@ def test_a_page_refused_and_a_sign_in_are_kept(db: None) -> None:
     signed_in = records_of_this_test().for_tenant("delta").filter(verb="signed_in").first()
     assert signed_in is not None
     assert signed_in.username == "dora"
+
+
+def test_whoever_signs_in_where_somebody_of_another_tenant_was_is_kept_for_their_own(db: None) -> None:
+    for name, tenant in (("al", "delta"), ("be", "epsilon"), ("root", "")):
+        User.objects.create_user(
+            name, password="a long password", tenant_id=tenant, is_staff=True, is_superuser=name == "root"
+        )
+    client = Client()
+
+    for name in ("al", "be", "root", "al"):
+        answer = client.post("/admin/login/", {"username": name, "password": "a long password"})
+        assert answer.status_code == 302
+
+    signed_in = AuditRecord.objects.filter(verb="signed_in").order_by("at")
+    assert [(row.tenant_id, row.username) for row in signed_in] == [
+        ("delta", "al"),
+        ("epsilon", "be"),
+        ("", "root"),
+        ("delta", "al"),
+    ]
+
+
+def test_a_form_without_its_token_is_kept_where_somebody_is_signed_in(db: None) -> None:
+    person = User.objects.create_user("dora", tenant_id="delta", is_staff=True)
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(person)
+
+    assert client.post("/admin/features/asset/add/", {"asset_id": "x"}).status_code == 403
+    ((subject, _, verb, path, facts, _),) = refusals("delta")
+    assert (subject, verb, path) == (f"user:{person.pk}", "post", "/admin/features/asset/add/")
+    assert facts == {"status": 403, "code": "csrf_failed"}
+    assert Client(enforce_csrf_checks=True).post("/admin/login/", {}).status_code == 403  # nobody is
+
+
+def test_a_wrong_password_is_in_the_log(db: None, caplog: pytest.LogCaptureFixture) -> None:
+    User.objects.create_user("dora", password="a long password", tenant_id="delta", is_staff=True)
+
+    answer = Client().post("/admin/login/", {"username": "dora", "password": "another long one"})
+
+    assert answer.status_code == 200
+    (line,) = [str(told.msg) for told in caplog.records if "sign_in_refused" in str(told.msg)]
+    assert "dora" in line
+    assert "another long one" not in caplog.text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import time
 import uuid
 import zipfile
 from datetime import UTC, datetime
@@ -334,3 +335,42 @@ def test_messages_of_its_works_leave_the_queue(vera: Principal, otto: Principal)
 
     assert of_vera not in queued()
     assert of_otto in queued()
+
+
+def test_a_person_that_a_superuser_dealt_with_is_found_nowhere_either(
+    vera: Principal, otto: Principal
+) -> None:
+    """Not in Django's log of the pages, whose rows are of whoever wrote them."""
+    root = User.objects.create_superuser(f"root-{otto.tenant_id}", tenant_id=otto.tenant_id)
+    pages, person = Client(), User.objects.get(tenant_id=vera.tenant_id)
+    pages.force_login(root)
+    address = f"/admin/omarino/user/{person.pk}"
+    new = {"usable_password": "true", "password1": "correct horse", "password2": "correct horse"}
+    assert pages.post(f"{address}/password/", new).status_code == 302
+    assert pages.post(f"{address}/delete/", {"post": "yes"}).status_code == 302
+
+    run("erase_tenant", vera.tenant_id, confirm=vera.tenant_id)
+
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM django_admin_log AS log WHERE strpos(log::text, %s) > 0", [vera.tenant_id]
+        )
+        assert cursor.fetchone()[0] == 0
+
+
+def test_what_was_cached_leaves_the_file_of_the_cache_as_well(vera: Principal) -> None:
+    client = tenant_data.cache_client()
+    if not client.info("persistence")["aof_enabled"]:
+        pytest.skip("this server keeps no append-only file")
+    folder = Path(str(client.config_get("dir")["dir"]))
+    named = folder / str(client.config_get("appenddirname")["appenddirname"])
+
+    said = run("erase_tenant", vera.tenant_id, confirm=vera.tenant_id)
+
+    assert "1  append-only files rewritten" in said
+    ends = time.monotonic() + 20
+    while client.info("persistence")["aof_rewrite_in_progress"] and time.monotonic() < ends:
+        time.sleep(0.05)
+    kept = [path for path in named.rglob("*") if path.is_file()]
+    assert kept
+    assert not [path for path in kept if f":{vera.tenant_id}".encode() in path.read_bytes()]

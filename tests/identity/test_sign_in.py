@@ -13,8 +13,10 @@ from django.contrib.sessions.models import Session
 from playwright.sync_api import Page, expect
 
 from omarino import logs
+from omarino.audit_models import AuditRecord, Outcome
 from omarino.authentication import Principal
 from omarino.models import User
+from omarino.people import Standing
 from tests.factories import make_asset
 from tests.identity.conftest import SECRET, Provider, Windows
 from tests.pages.conftest import Visit
@@ -53,6 +55,18 @@ def is_out(page: Page, said: str = "") -> None:
         expect(page.locator("body")).to_contain_text(said)
 
 
+def told_of(person: User, tenant_id: str = "alpha") -> list[AuditRecord]:
+    """What the audit of a tenant has of a person, oldest first."""
+    rows = AuditRecord.objects.for_tenant(tenant_id).filter(kind="person", object_id=str(person.pk))
+    return list(rows.order_by("at"))
+
+
+def last_refused_in(tenant_id: str) -> tuple[str, Any]:
+    """Nothing empties the audit between tests."""
+    rows = AuditRecord.objects.for_tenant(tenant_id).filter(outcome=Outcome.REFUSED)
+    return rows.values_list("subject", "facts")[0]
+
+
 def let_the_renewal_be_due() -> None:
     """As if the quarter of an hour were over."""
     for session in Session.objects.all():
@@ -72,6 +86,16 @@ def test_the_first_sign_in_makes_the_person_the_token_describes(window: Windows)
     assert (person.subject, person.username, person.tenant_id) == ("sub-alice", "alice", "alpha")
     assert (person.is_staff, person.is_superuser, person.has_usable_password()) == (True, False, False)
     assert person.roles == {"ai_user", "forecaster"}
+    created, signed_in = told_of(person)
+    assert (created.verb, signed_in.verb) == ("created", "signed_in")
+    assert (created.subject, created.username, created.tenant_id) == ("sub-alice", "alice", "alpha")
+    assert created.facts == {
+        "by": "provider",
+        "is_active": True,
+        "is_superuser": False,
+        "roles": ["ai_user", "forecaster"],
+    }
+    assert created.after == Standing.of(person.pk).digest
 
 
 def test_the_page_that_was_asked_for_is_reached(window: Windows, alice: Principal) -> None:
@@ -106,13 +130,15 @@ def test_one_tenants_people_see_only_their_tenant(window: Windows, alice: Princi
     expect(page.locator("body")).not_to_contain_text("Meter of alice")
 
 
-def test_without_a_role_nobody_enters(window: Windows) -> None:
+def test_without_a_role_nobody_enters(window: Windows, caplog: pytest.LogCaptureFixture) -> None:
     page = sign_in(window(), "norman", "nothing")
 
     is_out(page, "Your account has none of the roles of this service")
     page.goto(page.url.partition("/admin/")[0] + "/admin/")
     is_out(page)
     assert [(person.subject, person.is_staff) for person in User.objects.all()] == [("sub-norman", False)]
+    assert last_refused_in("alpha") == ("sub-norman", {"status": 403, "code": "no_role"})
+    assert "no_role" in caplog.text
 
 
 def test_without_a_tenant_nobody_enters(window: Windows) -> None:
@@ -129,6 +155,7 @@ def test_who_was_deactivated_here_stays_out(window: Windows) -> None:
     is_out(first)
     is_out(sign_in(window()), "Your account here was deactivated")
     assert not User.objects.get().is_active
+    assert last_refused_in("alpha") == ("sub-alice", {"status": 403, "code": "deactivated"})
 
 
 def test_a_name_that_somebody_here_bears_opens_nothing_of_theirs(window: Windows) -> None:
@@ -180,6 +207,35 @@ def test_after_a_while_the_provider_is_asked_again_unseen(window: Windows, provi
 
     is_signed_in(page)
     assert User.objects.get().roles == {"anomaly_analyst"}
+    created, _, changed = told_of(User.objects.get())
+    assert (changed.verb, changed.before, changed.subject) == ("changed", created.after, "sub-alice")
+    assert changed.after == Standing.of(User.objects.get().pk).digest != changed.before
+    assert changed.facts == {"by": "provider", "roles": [["ai_user", "forecaster"], ["anomaly_analyst"]]}
+    let_the_renewal_be_due()
+    page.reload()
+    is_signed_in(page)
+    assert len(told_of(User.objects.get())) == 3  # nothing changed since
+
+
+def test_a_renewal_that_moves_somebody_is_told_in_both_tenants(window: Windows, provider: Provider) -> None:
+    page = sign_in(window())
+    is_signed_in(page)
+    provider.change("sub-alice", tenant_id="beta", roles=["model_admin"])
+    let_the_renewal_be_due()
+
+    page.reload()
+
+    is_signed_in(page)
+    expect(page.locator(".who")).to_contain_text("alice of beta")
+    person = User.objects.get()
+    (away,), (here,) = told_of(person)[2:], told_of(person, "beta")
+    assert (away.verb, away.facts) == ("changed", {"by": "provider", "moved": "away"})
+    assert here.facts == {
+        "by": "provider",
+        "moved": "here",
+        "roles": [["ai_user", "forecaster"], ["model_admin"]],
+    }
+    assert (away.before, away.after) == (here.before, here.after)
 
 
 def test_roles_taken_away_are_gone_at_the_next_renewal(window: Windows, provider: Provider) -> None:
@@ -192,6 +248,19 @@ def test_roles_taken_away_are_gone_at_the_next_renewal(window: Windows, provider
 
     is_out(page, "none of the roles")
     assert User.objects.get().roles == frozenset()
+    assert told_of(User.objects.get())[-1].facts["roles"] == [["ai_user", "forecaster"], []]
+    assert last_refused_in("alpha") == ("sub-alice", {"status": 403, "code": "no_role"})
+
+
+def our_cookies(page: Page) -> Any:
+    return [cookie for cookie in page.context.cookies() if cookie.get("name") in ("sessionid", "csrftoken")]
+
+
+def forget_the_provider(page: Page) -> None:
+    """As if its session were over, and ours not."""
+    kept = our_cookies(page)
+    page.context.clear_cookies()
+    page.context.add_cookies(kept)
 
 
 def test_when_the_providers_session_is_over_one_must_sign_in_again(
@@ -200,9 +269,7 @@ def test_when_the_providers_session_is_over_one_must_sign_in_again(
     visit = window()
     page = sign_in(visit)
     is_signed_in(page)
-    kept = [cookie for cookie in page.context.cookies() if cookie.get("name") in ("sessionid", "csrftoken")]
-    page.context.clear_cookies()
-    page.context.add_cookies(kept)  # type: ignore[arg-type]
+    forget_the_provider(page)
     let_the_renewal_be_due()
 
     page.reload()
@@ -211,6 +278,37 @@ def test_when_the_providers_session_is_over_one_must_sign_in_again(
     page.get_by_role("link", name=BUTTON).click()
     enter(page, "alice", "wonderland")
     is_signed_in(page)
+
+
+def test_somebody_of_another_tenant_signs_in_where_one_was_signed_in(window: Windows) -> None:
+    visit = window()
+    is_signed_in(sign_in(visit))
+    forget_the_provider(visit.page)
+
+    visit.go("/admin/oidc/authenticate/")
+    enter(visit.page, "charlie", "chocolate")
+
+    is_signed_in(visit.page)
+    expect(visit.page.locator(".who")).to_contain_text("charlie of gamma")
+    charlie = User.objects.get(subject="sub-charlie")
+    (record,) = AuditRecord.objects.filter(verb="signed_in", object_id=str(charlie.pk))
+    assert (record.tenant_id, record.subject, record.username) == ("gamma", "sub-charlie", "charlie")
+
+
+def test_a_renewal_follows_the_provider_to_another_person_of_another_tenant(window: Windows) -> None:
+    visit = window()
+    page = sign_in(visit)
+    is_signed_in(page)
+    of_alice = our_cookies(page)
+    page.context.clear_cookies()
+    is_signed_in(sign_in(visit, "charlie", "chocolate"))
+    page.context.add_cookies(of_alice)
+    let_the_renewal_be_due()
+
+    page.reload()
+
+    is_signed_in(page)
+    expect(page.locator(".who")).to_contain_text("charlie of gamma")
 
 
 def test_a_session_without_pages_ends_by_itself(window: Windows, settings: Any) -> None:

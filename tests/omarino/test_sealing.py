@@ -14,6 +14,8 @@ from django.db import connection
 
 from anomalies.models import Alert, Watch
 from anomalies.watch_actions import send_alert, set_up_watch, try_webhook
+from omarino import audit
+from omarino.audit_models import AuditRecord
 from omarino.authentication import Principal
 from omarino.sealing import SealBroken, seal, unseal
 from tests.factories import make_alert, make_asset
@@ -96,8 +98,12 @@ def test_a_secret_outlives_the_change_of_the_key(watch: Watch, settings: Any) ->
     rotate(settings)
     assert Watch.objects.get().webhook_secret == secret
 
+    was = audit.digest(watch)
     assert reseal() == "1 sealed anew."
     assert reseal() == "0 sealed anew."
+    (record,) = AuditRecord.objects.for_tenant(watch.tenant_id).filter(verb="resealed")
+    assert (record.object_id, record.before) == (str(watch.pk), was)
+    assert record.after == audit.digest(Watch.objects.get()) != was
 
     forget_the_old_key(settings)
     assert Watch.objects.get().webhook_secret == secret

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from django.core.management import CommandError, call_command
 
+from omarino.audit_models import AuditRecord
 from omarino.authentication import Principal
 from registry import serving
 from registry.models import ModelVersion, Stage, Transition
@@ -122,6 +123,8 @@ def test_the_sweep_finds_what_does_not_fit_and_deletes_only_orphans(alice: Princ
         run("check_artifacts", "--delete-orphans")
 
     assert (orphan.parent.exists(), underway.exists()) == (False, True)
+    (record,) = AuditRecord.objects.for_tenant("alpha").filter(verb="deleted")
+    assert (record.kind, record.object_id) == ("file without a row", "alpha/site-load/v9.0.0/model.txt")
     assert (folder / whole.storage_path).exists()
 
 

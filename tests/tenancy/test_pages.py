@@ -103,3 +103,14 @@ def test_nothing_is_completed_since_no_form_of_ours_asks_for_it(alice: Principal
     answers = [pages.get("/admin/autocomplete/", {**name, "term": ""}) for name in names]
 
     assert {answer.status_code for answer in answers} == {404}
+
+
+@pytest.mark.parametrize("object_id", ["1", "0", "x", "987654321987654321987654321", str(uuid.uuid4())])
+def test_no_row_has_an_address_elsewhere(alice: Principal, pages_of: Pages, object_id: str) -> None:
+    fill(alice)
+    pages = pages_of(alice)
+    types = [*(str(kind.pk) for kind in ContentType.objects.all()), "0", "x"]
+
+    answers = [pages.get(f"/admin/r/{content_type}/{object_id}/") for content_type in types]
+
+    assert {answer.status_code for answer in answers} == {404}
