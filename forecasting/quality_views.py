@@ -21,14 +21,18 @@ class ForecastScoreSerializer(serializers.ModelSerializer[ForecastScore]):
     class Meta:
         model = ForecastScore
         fields = [
-            *("asset_id", "model_name", "lead_hours", "day", "count", "mae", "pinball", "coverage", "bias"),
-            *("size", "scored_at"),
+            *("asset_id", "model_name", "model_version", "algorithm", "lead_hours", "day", "count"),
+            *("mae", "pinball", "coverage", "bias", "size", "scored_at"),
         ]
 
 
 class ForecastScoreFilterSerializer(serializers.Serializer[Any]):
     asset_id = serializers.CharField(required=False, max_length=128)
-    model_name = serializers.CharField(required=False, max_length=128)
+    model_name = serializers.CharField(required=False, max_length=128, help_text="What was asked for.")
+    model_version = serializers.CharField(required=False, max_length=50)
+    algorithm = serializers.CharField(
+        required=False, max_length=128, help_text="What answered: blend, linear_v1, registered..."
+    )
     lead_hours = serializers.ChoiceField(
         choices=LEAD_HOURS, required=False, help_text="Leads up to here, from the one before."
     )
@@ -40,7 +44,8 @@ class DriftFlagSerializer(serializers.ModelSerializer[DriftFlag]):
     class Meta:
         model = DriftFlag
         fields = [
-            *("asset_id", "kind", "model_name", "value", "limit", "raised_at", "seen_at", "cleared_at"),
+            *("asset_id", "kind", "model_name", "model_version", "algorithm", "value", "limit"),
+            *("raised_at", "seen_at", "cleared_at"),
         ]
 
 
@@ -55,7 +60,7 @@ class DriftFlagFilterSerializer(serializers.Serializer[Any]):
     )
 )
 class ForecastQualityView(ListAPIView[ForecastScore]):
-    """Kept forecasts against the readings that came, by asset, model, lead and UTC day, newest day first."""
+    """Kept forecasts against the readings that came, by asset, who answered, lead and UTC day, newest day first."""
 
     permission_classes = [MayRead]
     serializer_class = ForecastScoreSerializer
