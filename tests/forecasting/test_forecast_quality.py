@@ -21,7 +21,7 @@ from omarino.models import User
 from omarino.scraping import OF_APPS
 from registry.models import ModelVersion, Stage
 from tests.conftest import ClientOf
-from tests.factories import make_forecast_row, make_readings, make_version
+from tests.factories import make_forecast_row, make_readings, make_score_row, make_version
 
 pytestmark = pytest.mark.django_db
 NOW = datetime(2025, 3, 10, 12, tzinfo=UTC)
@@ -271,30 +271,54 @@ def test_the_pages_show_scores_and_flags(alice: Principal, client: Client) -> No
     assert client.get("/admin/forecasting/forecastscore/add/").status_code == 403
 
 
+def told_to_prometheus() -> dict[tuple[str, str | None, str | None], float]:
+    return {
+        (sample.name, sample.labels.get("algorithm"), sample.labels.get("lead_hours")): sample.value
+        for family in QualityCollector().collect()
+        for sample in family.samples
+    }
+
+
 @pytest.mark.django_db(transaction=True)
 def test_prometheus_is_told_shares_without_names(alice: Principal, charlie: Principal) -> None:
     today = timezone.now().replace(hour=0, minute=0, second=0, microsecond=0)
+    at = today - timedelta(days=2)
     for owner, model, level in (
         (alice, "auto", 10.5),
         (charlie, "auto", 12.5),
         (alice, "model-of-alpha", 10.5),
     ):
-        at = today - timedelta(days=2)
-        forecast_of_a_day(owner, made_at=at - timedelta(hours=1), first_target_at=at, model_name=model)
+        made = {"made_at": at - timedelta(hours=1), "first_target_at": at, "model_name": model}
+        forecast_of_a_day(owner, **made, algorithm="0.3 linear_v1 + 0.7 lightgbm_v1")
         make_readings(owner, [level] * 24, start=at)
     score_forecasts()
 
     assert [type(collector) for collector in OF_APPS].count(QualityCollector) == 1
-    families = list(QualityCollector().collect())
-    told = {
-        (sample.name, sample.labels.get("model"), sample.labels.get("lead_hours")): sample.value
-        for family in families
-        for sample in family.samples
-    }
-
-    assert told["ai_service_forecast_outcomes", "auto", "6"] == 12
-    assert told["ai_service_forecast_coverage", "auto", "6"] == 0.5
-    error = (0.5 / 10.5 + 2.5 / 12.5) / 2
-    assert told["ai_service_forecast_relative_error", "auto", "24"] == pytest.approx(error)
+    told = told_to_prometheus()
+    assert told["ai_service_forecast_outcomes", "blend", "6"] == 12
+    assert told["ai_service_forecast_coverage", "blend", "6"] == 0.5
+    mae = (0.5 / 10.5 + 2.5 / 12.5) / 2
+    assert told["ai_service_forecast_mae_ratio", "blend", "24"] == pytest.approx(mae)
+    of_alice = (0.1 * 1.5 + 0.5 * 0.5 + 0.1 * 0.5) / 3  # p10, p50, p90 are 9, 10, 11
+    of_charlie = (0.1 * 3.5 + 0.5 * 2.5 + 0.9 * 1.5) / 3
+    pinball = (of_alice / 10.5 + of_charlie / 12.5) / 2
+    assert told["ai_service_forecast_pinball_ratio", "blend", "24"] == pytest.approx(pinball)
     assert told["ai_service_forecast_coverage", "registered", "6"] == 1.0
-    assert not [key for key in told if key[1] not in ("auto", "registered", None)]
+    assert not [key for key in told if key[1] not in ("blend", "registered", None)]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_days_of_nothing_weigh_as_little_in_the_ratios_as_they_are(alice: Principal) -> None:
+    """A night of PV is no error of 100 %, and readings of 0 alone have no ratio."""
+    today = timezone.now().date()
+    for days, size in ((1, 20.0), (2, 0.001)):
+        make_score_row(alice, day=today - timedelta(days=days), mae=1.0, pinball=0.5, size=size)
+    make_score_row(alice, day=today, asset_id="switched-off", mae=1.0, pinball=0.5, size=0.0)
+
+    told = told_to_prometheus()
+
+    assert told["ai_service_forecast_mae_ratio", "linear_v1", "24"] == pytest.approx(2 / 20.001)
+    assert told["ai_service_forecast_pinball_ratio", "linear_v1", "24"] == pytest.approx(1 / 20.001)
+    assert told["ai_service_forecast_outcomes", "linear_v1", "24"] == 72
+    ForecastScore.objects.exclude(size=0).delete()
+    assert ("ai_service_forecast_mae_ratio", "linear_v1", "24") not in told_to_prometheus()
