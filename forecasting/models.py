@@ -194,6 +194,7 @@ class ForecastScore(TenantOwned):
 class DriftKind(models.TextChoices):
     COVERAGE = "coverage"  # the band holds more, or less, than it says
     READINGS = "readings"  # they are spread otherwise than the weeks before
+    FEATURE = "feature"  # so is something else that forecasts are made from
 
 
 class DriftFlagQuerySet(TenantQuerySet["DriftFlag"]):
@@ -213,8 +214,12 @@ class DriftFlag(TenantOwned):
     model_name = models.CharField(max_length=128, blank=True, editable=False)  # empty: whichever
     model_version = models.CharField(max_length=50, blank=True, db_default="", editable=False)
     algorithm = models.CharField(max_length=128, blank=True, db_default="", editable=False)
-    value = models.FloatField(editable=False)  # the coverage, or the stability index
+    feature = models.CharField(max_length=128, blank=True, db_default="", editable=False)
+    value = models.FloatField(editable=False)  # the coverage, or the population stability index
     limit = models.FloatField(editable=False)  # how far it may be off, or how large it may be
+    reference_from = models.DateTimeField(null=True, editable=False)  # compared with: until the window begins
+    window_from = models.DateTimeField(null=True, editable=False)  # NULL: not kept then
+    window_until = models.DateTimeField(null=True, editable=False)
     raised_at = models.DateTimeField(editable=False)
     seen_at = models.DateTimeField(editable=False)
     cleared_at = models.DateTimeField(null=True, editable=False)
@@ -225,7 +230,10 @@ class DriftFlag(TenantOwned):
         ordering = ["-raised_at", "-id"]
         constraints = [
             models.UniqueConstraint(
-                fields=["tenant_id", "asset_id", "kind", "model_name", "model_version", "algorithm"],
+                fields=[
+                    *("tenant_id", "asset_id", "kind"),
+                    *("model_name", "model_version", "algorithm", "feature"),
+                ],
                 name="forecasting_flag_once",
             ),
             models.CheckConstraint(condition=Q(kind__in=DriftKind.values), name="forecasting_drift_known"),

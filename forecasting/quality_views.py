@@ -44,14 +44,15 @@ class DriftFlagSerializer(serializers.ModelSerializer[DriftFlag]):
     class Meta:
         model = DriftFlag
         fields = [
-            *("asset_id", "kind", "model_name", "model_version", "algorithm", "value", "limit"),
-            *("raised_at", "seen_at", "cleared_at"),
+            *("asset_id", "kind", "model_name", "model_version", "algorithm", "feature", "value", "limit"),
+            *("reference_from", "window_from", "window_until", "raised_at", "seen_at", "cleared_at"),
         ]
 
 
 class DriftFlagFilterSerializer(serializers.Serializer[Any]):
     asset_id = serializers.CharField(required=False, max_length=128)
     kind = serializers.ChoiceField(choices=DriftKind.choices, required=False)
+    feature = serializers.CharField(required=False, max_length=128)
 
 
 @extend_schema_view(
@@ -80,7 +81,8 @@ class ForecastQualityView(ListAPIView[ForecastScore]):
     get=extend_schema(tags=TAGS, operation_id="list_drift_flags", parameters=[DriftFlagFilterSerializer])
 )
 class DriftFlagsView(ListAPIView[DriftFlag]):
-    """Flags that are raised: bands that hold too much or too little, readings spread otherwise than before."""
+    """Flags that are raised: bands that hold too much or too little, readings or features spread otherwise than
+    before, by their population stability index."""
 
     permission_classes = [MayRead]
     serializer_class = DriftFlagSerializer
