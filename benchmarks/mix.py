@@ -247,7 +247,7 @@ def admin_pages(client: Client, family: str) -> None:
         client.pages = httpx.Client(base_url=client.address, timeout=PATIENCE_S, follow_redirects=True)
         client.ask(family, "GET", "/admin/login/", by=client.pages)
         form = {"username": "admin", "password": client.password, "next": "/admin/"}
-        form["csrfmiddlewaretoken"] = client.pages.cookies.get("csrftoken", "")
+        form["csrfmiddlewaretoken"] = client.pages.cookies.get("csrftoken") or ""
         client.ask(family, "POST", "/admin/login/", by=client.pages, data=form)
     lists = ["features/asset", "forecasting/forecast", "anomalies/detection", "registry/registeredmodel"]
     path = f"/admin/{client.random.choice([*lists, 'omarino/auditrecord', 'anomalies/watch'])}/"

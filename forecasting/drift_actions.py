@@ -155,8 +155,8 @@ def _flag(
         fresh = {**told, "raised_at": now, "cleared_at": None}
         flag, _ = DriftFlag.objects.update_or_create(**about, defaults=fresh)
         log.warning("drift_flagged", **_logged(flag))
-    if not is_off and (flag := raised.first()):
-        _clear(flag, now, told)
+    if not is_off and (cleared := raised.first()):
+        _clear(cleared, now, told)
 
 
 def _clear(flag: DriftFlag, now: datetime, told: Mapping[str, Any] | None = None) -> None:

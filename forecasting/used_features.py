@@ -57,9 +57,11 @@ def courses(asset: Asset, used: Used, start: datetime, before: datetime) -> dict
         moments = np.arange(-(-to_us(start) // step) * step, to_us(before), step)
         rows = compute.rows(used.features, past, moments)
         found = {name: Course(moments, values) for name, values in rows.items()}
-    whose = {"tenant_id": asset.tenant_id, "asset_id": asset.asset_id}
     for name in used.metrics:
-        found[name] = Course(*history.window(**whose, start=start, before=before, metric=name))
+        times_us, values = history.window(
+            tenant_id=asset.tenant_id, asset_id=asset.asset_id, start=start, before=before, metric=name
+        )
+        found[name] = Course(times_us, values)
     return found
 
 

@@ -28,7 +28,7 @@ USED = ["lag_1d", "temperature", "temperature_above_q25", "hour_of_day", "trend"
 def hours_before(weeks: int) -> NDArray[np.float64]:
     """Of the year, oldest first."""
     first = (NOW - timedelta(weeks=weeks) - datetime(2025, 1, 1, tzinfo=UTC)) / timedelta(hours=1)
-    return first + np.arange(weeks * WEEK)
+    return np.asarray(first + np.arange(weeks * WEEK), dtype=np.float64)
 
 
 def load(weeks: int) -> NDArray[np.float64]:

@@ -288,7 +288,11 @@ def test_prometheus_is_told_shares_without_names(alice: Principal, charlie: Prin
         (charlie, "auto", 12.5),
         (alice, "model-of-alpha", 10.5),
     ):
-        made = {"made_at": at - timedelta(hours=1), "first_target_at": at, "model_name": model}
+        made: dict[str, Any] = {
+            "made_at": at - timedelta(hours=1),
+            "first_target_at": at,
+            "model_name": model,
+        }
         forecast_of_a_day(owner, **made, algorithm="0.3 linear_v1 + 0.7 lightgbm_v1")
         make_readings(owner, [level] * 24, start=at)
     score_forecasts()
