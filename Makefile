@@ -8,7 +8,7 @@ VENV ?= .venv
 PY = $(VENV)/bin/python
 UV = $(shell command -v uv 2>/dev/null)
 
-.PHONY: up test chaos soak test-postgresql browser check lock openapi configuration bench bench-forecast bench-stack bench-ingest bench-features bench-anomaly bench-serving bench-audit bench-observing bench-request bench-explain clean
+.PHONY: up test chaos soak test-postgresql browser check lock openapi configuration bench bench-forecast bench-stack bench-ingest bench-features bench-anomaly bench-serving bench-audit bench-observing bench-request bench-explain bench-drift clean
 
 up: $(VENV)/.installed
 	@set -a; if [ -f .env ]; then . ./.env; fi; set +a; exec $(PY) manage.py up
@@ -162,7 +162,7 @@ lock: $(VENV)/.installed-dev
 
 # Benchmarks: minutes each; benchmarks/README.md says what they measure.
 
-bench: bench-forecast bench-stack bench-ingest bench-features bench-anomaly bench-serving bench-audit bench-observing bench-request bench-explain
+bench: bench-forecast bench-stack bench-ingest bench-features bench-anomaly bench-serving bench-audit bench-observing bench-request bench-explain bench-drift
 
 bench-forecast: $(VENV)/.installed-dev
 	@$(PY) -m benchmarks.forecast --write docs/benchmarks/forecast.md
@@ -195,6 +195,9 @@ bench-audit: $(VENV)/.installed-dev
 
 bench-explain: $(VENV)/.installed-dev
 	@$(PY) -m benchmarks.explain --write docs/benchmarks/explain.md
+
+bench-drift: $(VENV)/.installed-dev
+	@$(PY) -m benchmarks.drift --write docs/benchmarks/drift.md
 
 clean:
 	@rm -rf $(VENV) $(VENV)-torch .venv-bench .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis staticfiles

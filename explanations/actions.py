@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -29,6 +30,7 @@ from explanations.model_questions import Asked, ByAsking
 from explanations.models import Explanation, Scope, Subject
 from forecasting.forecasters import FORECASTERS
 from forecasting.models import Forecast
+from omarino import metrics
 from omarino.errors import HubError, NotFound, Outage
 from omarino.jobs import OUR_FAULT, JobStatus, JobTaken
 from registry.actions import version_of
@@ -54,7 +56,9 @@ class Question:
     unit: str = ""
     point: int | None = None
     target_at: datetime | None = None
+    horizon_hours: int | None = None
     work: dict[str, Any] = field(default_factory=dict)
+    asked_at: float = field(default_factory=time.perf_counter)
 
     @property
     def digest(self) -> str:
@@ -149,9 +153,11 @@ def work_out(*, explanation_id: UUID | str, by_asking: ByAsking) -> None:
 
 
 def _work_in_hand(explanation: Explanation, by_asking: ByAsking) -> None:
+    began = time.perf_counter()
     try:
         answer, swarm = _answer_of(explanation, by_asking)
         explanation.complete(answer=answer, swarm=swarm, question={})
+        _tell(explanation, began)
     except (JobTaken, OperationalError, InterfaceError):
         raise
     except HubError as refusal:
@@ -249,6 +255,7 @@ def _of_forecast(
         unit=forecast.unit,
         point=point,
         target_at=target_at,
+        horizon_hours=forecast.horizon_hours,
     )
 
 
@@ -351,6 +358,7 @@ def _keep(
     row.started_at = row.completed_at = timezone.now()
     row.answer, row.swarm = answer, swarm
     row.save(force_insert=True)
+    _tell(row, question.asked_at, question.horizon_hours)
     return row
 
 
@@ -361,3 +369,18 @@ def _put_off(tenant_id: str, by: str, question: Question) -> Explanation:
     row.save(force_insert=True)
     row.enqueue()
     return row
+
+
+def _tell(row: Explanation, began: float, horizon_hours: int | None = None) -> None:
+    """Once for each answer that was worked out; one that was kept already is given without a line."""
+    known = {"asset_id": row.asset_id or None, "horizon_hours": horizon_hours}
+    log.info(
+        "explanation_made",
+        tenant_id=row.tenant_id,
+        **{name: value for name, value in known.items() if value is not None},
+        model_name=row.model_name,
+        latency_ms=metrics.elapsed_ms(began),
+        explanation_id=str(row.pk),
+        scope=str(row.scope),
+        subject=str(row.subject),
+    )

@@ -12,6 +12,7 @@ from django.db import transaction
 
 from features.models import Asset
 from forecasting import sent_histories
+from forecasting.answered import BUILT_IN_VERSION, REGISTERED
 from forecasting.errors import NoProductionVersion, UnknownForecaster
 from forecasting.forecasters import FORECASTERS, forecaster_named
 from forecasting.forecasters.base import Forecaster, Outcome, Problem, Series
@@ -23,7 +24,6 @@ from omarino import metrics
 from omarino.series import Points
 
 STALE = timedelta(days=2)
-BUILT_IN_VERSION = "v1.0.0"
 log = structlog.get_logger(__name__)
 
 
@@ -48,7 +48,7 @@ def make_forecast(
     is_stored = historical_data is None
     points = stored_points(asked) if historical_data is None else historical_data
     problem, notes = problem_of(asked, points, asset)
-    algorithm = forecaster.name if forecaster.name in FORECASTERS else "registered"
+    algorithm = forecaster.name if forecaster.name in FORECASTERS else REGISTERED
     with metrics.inference("forecast", algorithm):
         outcome = forecaster.forecast(problem, seed=SEED)
     warnings = [

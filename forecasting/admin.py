@@ -128,8 +128,11 @@ class ForecastAdmin(PageAdmin[Forecast]):
 class ForecastScoreAdmin(TenantAdmin[ForecastScore]):
     """How forecasts turned out. Nobody writes here but the hourly scoring."""
 
-    list_display = ["day", "asset_id", "model_name", "leads", "count", "error", "relative", "held", "lean"]
-    list_filter = ["model_name", "lead_hours", "day"]
+    list_display = [
+        *("day", "asset_id", "model_name", "model_version", "algorithm", "leads", "count"),
+        *("error", "relative", "pinball_loss", "held", "lean"),
+    ]
+    list_filter = ["algorithm", "model_name", "lead_hours", "day"]
     search_fields = ["asset_id"]
     date_hierarchy = "day"
     list_per_page = 50
@@ -138,19 +141,23 @@ class ForecastScoreAdmin(TenantAdmin[ForecastScore]):
     def leads(self, score: ForecastScore) -> str:
         return f"up to {score.lead_hours} h"
 
-    @admin.display(description="Mean error", ordering="mae")
+    @admin.display(description="MAE", ordering="mae")
     def error(self, score: ForecastScore) -> str:
         return quantity(score.mae)
 
-    @admin.display(description="Of the reading")
+    @admin.display(description="MAE ratio")
     def relative(self, score: ForecastScore) -> str:
         return percent(score.mae / score.size) if score.size else "–"
 
-    @admin.display(description="In band", ordering="coverage")
+    @admin.display(description="Pinball", ordering="pinball")
+    def pinball_loss(self, score: ForecastScore) -> str:
+        return quantity(score.pinball)
+
+    @admin.display(description="Coverage", ordering="coverage")
     def held(self, score: ForecastScore) -> str:
         return percent(score.coverage)
 
-    @admin.display(description="Too high by", ordering="bias")
+    @admin.display(description="Bias", ordering="bias")
     def lean(self, score: ForecastScore) -> str:
         return quantity(score.bias)
 
@@ -163,8 +170,14 @@ class DriftFlagAdmin(TenantAdmin[DriftFlag]):
         "asset_id",
         "kind",
         "model_name",
+        "model_version",
+        "algorithm",
+        "feature",
         "found",
         "allowed",
+        "reference_from",
+        "window_from",
+        "window_until",
         "raised_at",
         "seen_at",
         "cleared_at",
@@ -173,10 +186,10 @@ class DriftFlagAdmin(TenantAdmin[DriftFlag]):
     search_fields = ["asset_id"]
     list_per_page = 50
 
-    @admin.display(description="Found", ordering="value")
+    @admin.display(description="Value", ordering="value")
     def found(self, flag: DriftFlag) -> str:
         return f"{flag.value:.2f}"
 
-    @admin.display(description="Allowed", ordering="limit")
+    @admin.display(description="Limit", ordering="limit")
     def allowed(self, flag: DriftFlag) -> str:
         return f"{flag.limit:.2f}"

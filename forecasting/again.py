@@ -6,7 +6,7 @@ import numpy as np
 
 from features.models import Asset
 from forecasting import sent_histories
-from forecasting.actions import BUILT_IN_VERSION
+from forecasting.answered import BUILT_IN_VERSION
 from forecasting.errors import (
     FeatureLengthMismatch,
     InputsChanged,

@@ -147,13 +147,19 @@ class ForecastScoreQuerySet(TenantQuerySet["ForecastScore"]):
 
 
 class ForecastScore(TenantOwned):
-    """How the forecasts of an asset by one model turned out, at one range of leads, on one UTC day of targets.
+    """How the forecasts of an asset by one algorithm turned out, at one range of leads, on one UTC day of targets.
 
     Made anew from the readings as they are now while the day is younger than FORECAST_RESCORED_DAYS; then it stays.
     """
 
     asset_id = models.CharField(max_length=128, editable=False)
-    model_name = models.CharField(max_length=128, editable=False)
+    model_name = models.CharField(max_length=128, editable=False)  # what was asked for
+    model_version = models.CharField(
+        max_length=50, blank=True, db_default="", editable=False
+    )  # empty: of a registered model, scored before versions were kept
+    algorithm = models.CharField(
+        max_length=128, db_default="", editable=False
+    )  # what answered, as `forecasting.answered` names it
     lead_hours = models.PositiveSmallIntegerField(editable=False)  # up to here, from the one before
     day = models.DateField(editable=False)
     count = models.PositiveIntegerField(editable=False)  # outcomes, of however many forecasts
@@ -167,11 +173,14 @@ class ForecastScore(TenantOwned):
     objects = ForecastScoreQuerySet.as_manager()
 
     class Meta:
-        ordering = ["-day", "asset_id", "model_name", "lead_hours"]
+        ordering = ["-day", "asset_id", "model_name", "model_version", "algorithm", "lead_hours"]
         indexes = [models.Index(fields=["day"], name="forecasting_scores_of_days")]  # the metrics
         constraints = [
             models.UniqueConstraint(
-                fields=["tenant_id", "asset_id", "day", "model_name", "lead_hours"],
+                fields=[
+                    *("tenant_id", "asset_id", "day"),
+                    *("model_name", "model_version", "algorithm", "lead_hours"),
+                ],
                 name="forecasting_score_once",
             ),
             models.CheckConstraint(condition=Q(coverage__range=(0, 1)), name="forecasting_coverage_share"),
@@ -179,12 +188,13 @@ class ForecastScore(TenantOwned):
         ]
 
     def __str__(self) -> str:
-        return f"{self.model_name} of {self.asset_id} on {self.day}, up to {self.lead_hours} h ahead"
+        return f"{self.algorithm} of {self.asset_id} on {self.day}, up to {self.lead_hours} h ahead"
 
 
 class DriftKind(models.TextChoices):
     COVERAGE = "coverage"  # the band holds more, or less, than it says
     READINGS = "readings"  # they are spread otherwise than the weeks before
+    FEATURE = "feature"  # so is something else that forecasts are made from
 
 
 class DriftFlagQuerySet(TenantQuerySet["DriftFlag"]):
@@ -193,13 +203,23 @@ class DriftFlagQuerySet(TenantQuerySet["DriftFlag"]):
 
 
 class DriftFlag(TenantOwned):
-    """Something moved, and the model asks to be trained again. Cleared when it is found in its bounds again."""
+    """Something moved, and the model asks to be trained again.
+
+    Cleared when it is found in its bounds again, or when what it speaks of is gone: the version replaced, the
+    forecasts past, the asset removed.
+    """
 
     asset_id = models.CharField(max_length=128, editable=False)
     kind = models.CharField(max_length=10, choices=DriftKind, editable=False)
     model_name = models.CharField(max_length=128, blank=True, editable=False)  # empty: whichever
-    value = models.FloatField(editable=False)  # the coverage, or the stability index
+    model_version = models.CharField(max_length=50, blank=True, db_default="", editable=False)
+    algorithm = models.CharField(max_length=128, blank=True, db_default="", editable=False)
+    feature = models.CharField(max_length=128, blank=True, db_default="", editable=False)
+    value = models.FloatField(editable=False)  # the coverage, or the population stability index
     limit = models.FloatField(editable=False)  # how far it may be off, or how large it may be
+    reference_from = models.DateTimeField(null=True, editable=False)  # compared with: until the window begins
+    window_from = models.DateTimeField(null=True, editable=False)  # NULL: not kept then
+    window_until = models.DateTimeField(null=True, editable=False)
     raised_at = models.DateTimeField(editable=False)
     seen_at = models.DateTimeField(editable=False)
     cleared_at = models.DateTimeField(null=True, editable=False)
@@ -210,7 +230,11 @@ class DriftFlag(TenantOwned):
         ordering = ["-raised_at", "-id"]
         constraints = [
             models.UniqueConstraint(
-                fields=["tenant_id", "asset_id", "kind", "model_name"], name="forecasting_flag_once"
+                fields=[
+                    *("tenant_id", "asset_id", "kind"),
+                    *("model_name", "model_version", "algorithm", "feature"),
+                ],
+                name="forecasting_flag_once",
             ),
             models.CheckConstraint(condition=Q(kind__in=DriftKind.values), name="forecasting_drift_known"),
         ]

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forecasting import metrics
+from forecasting.answered import Answered
 
 LEVELS = (0.1, 0.5, 0.9)
 NOMINAL_COVERAGE = 0.8
@@ -27,7 +28,7 @@ Ints = NDArray[np.int64]
 class Issued:
     """What one forecast said. quantiles: shape (steps, 3), p10, p50, p90; times in epoch microseconds, UTC."""
 
-    model_name: str
+    answered: Answered
     first_target_us: int
     interval_minutes: int
     made_at_us: int
@@ -46,13 +47,13 @@ class Readings:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """Of the outcomes of one UTC day that one model had forecast at one range of leads.
+    """Of the outcomes of one UTC day that one algorithm had forecast at one range of leads.
 
     mae, pinball and bias are in the unit of the series; bias is forecast minus observed; size is the mean of
     |observed|, that which an error is large or small beside.
     """
 
-    model_name: str
+    answered: Answered
     lead_hours: int
     day: date
     count: int
@@ -90,13 +91,13 @@ def observed_at(targets_us: Ints, interval_minutes: int, readings: Readings) -> 
 
 
 def scores(issued: Sequence[Issued], readings: Readings, *, from_us: int, before_us: int) -> Iterator[Score]:
-    """Score every step whose target lies in [from_us, before_us) and whose reading is there, by model, lead and day.
+    """Score every step whose target lies in [from_us, before_us) and whose reading is there, by who answered, lead and day.
 
     Targets at or before the moment their forecast was made are left out: nobody needed to foresee them. So are
     leads past the last of LEAD_HOURS.
     """
     edges = np.array(LEAD_HOURS) * 60
-    names = sorted({each.model_name for each in issued})
+    who = sorted({each.answered for each in issued})
     parts = []
     for each in issued:
         steps = np.arange(len(each.quantiles))
@@ -105,21 +106,21 @@ def scores(issued: Sequence[Issued], readings: Readings, *, from_us: int, before
         observed = observed_at(targets, each.interval_minutes, readings)
         wanted = (targets >= from_us) & (targets < before_us) & (targets > each.made_at_us)
         wanted &= (lead < len(edges)) & np.isfinite(observed)
-        group = (names.index(each.model_name) * len(edges) + lead) * 100_000 + targets // _US_PER_DAY
+        group = (who.index(each.answered) * len(edges) + lead) * 100_000 + targets // _US_PER_DAY
         parts.append((group[wanted], observed[wanted], each.quantiles[wanted]))
     if not parts:
         return
     groups, observed, quantiles = (np.concatenate(column) for column in zip(*parts, strict=True))
     for group in np.unique(groups).tolist():
         chosen = groups == group
-        model_and_lead, day = divmod(group, 100_000)
-        name, lead_index = divmod(model_and_lead, len(edges))
-        yield _score(names[name], LEAD_HOURS[lead_index], day, observed[chosen], quantiles[chosen])
+        who_and_lead, day = divmod(group, 100_000)
+        index, lead_index = divmod(who_and_lead, len(edges))
+        yield _score(who[index], LEAD_HOURS[lead_index], day, observed[chosen], quantiles[chosen])
 
 
-def _score(model_name: str, lead_hours: int, day: int, observed: Floats, quantiles: Floats) -> Score:
+def _score(answered: Answered, lead_hours: int, day: int, observed: Floats, quantiles: Floats) -> Score:
     return Score(
-        model_name=model_name,
+        answered=answered,
         lead_hours=lead_hours,
         day=np.datetime64(day, "D").astype(object),
         count=observed.size,

@@ -21,14 +21,18 @@ class ForecastScoreSerializer(serializers.ModelSerializer[ForecastScore]):
     class Meta:
         model = ForecastScore
         fields = [
-            *("asset_id", "model_name", "lead_hours", "day", "count", "mae", "pinball", "coverage", "bias"),
-            *("size", "scored_at"),
+            *("asset_id", "model_name", "model_version", "algorithm", "lead_hours", "day", "count"),
+            *("mae", "pinball", "coverage", "bias", "size", "scored_at"),
         ]
 
 
 class ForecastScoreFilterSerializer(serializers.Serializer[Any]):
     asset_id = serializers.CharField(required=False, max_length=128)
-    model_name = serializers.CharField(required=False, max_length=128)
+    model_name = serializers.CharField(required=False, max_length=128, help_text="What was asked for.")
+    model_version = serializers.CharField(required=False, max_length=50)
+    algorithm = serializers.CharField(
+        required=False, max_length=128, help_text="What answered: blend, linear_v1, registered..."
+    )
     lead_hours = serializers.ChoiceField(
         choices=LEAD_HOURS, required=False, help_text="Leads up to here, from the one before."
     )
@@ -40,13 +44,15 @@ class DriftFlagSerializer(serializers.ModelSerializer[DriftFlag]):
     class Meta:
         model = DriftFlag
         fields = [
-            *("asset_id", "kind", "model_name", "value", "limit", "raised_at", "seen_at", "cleared_at"),
+            *("asset_id", "kind", "model_name", "model_version", "algorithm", "feature", "value", "limit"),
+            *("reference_from", "window_from", "window_until", "raised_at", "seen_at", "cleared_at"),
         ]
 
 
 class DriftFlagFilterSerializer(serializers.Serializer[Any]):
     asset_id = serializers.CharField(required=False, max_length=128)
     kind = serializers.ChoiceField(choices=DriftKind.choices, required=False)
+    feature = serializers.CharField(required=False, max_length=128)
 
 
 @extend_schema_view(
@@ -55,7 +61,7 @@ class DriftFlagFilterSerializer(serializers.Serializer[Any]):
     )
 )
 class ForecastQualityView(ListAPIView[ForecastScore]):
-    """Kept forecasts against the readings that came, by asset, model, lead and UTC day, newest day first."""
+    """Kept forecasts against the readings that came, by asset, who answered, lead and UTC day, newest day first."""
 
     permission_classes = [MayRead]
     serializer_class = ForecastScoreSerializer
@@ -75,7 +81,8 @@ class ForecastQualityView(ListAPIView[ForecastScore]):
     get=extend_schema(tags=TAGS, operation_id="list_drift_flags", parameters=[DriftFlagFilterSerializer])
 )
 class DriftFlagsView(ListAPIView[DriftFlag]):
-    """Flags that are raised: bands that hold too much or too little, readings spread otherwise than before."""
+    """Flags that are raised: bands that hold too much or too little, readings or features spread otherwise than
+    before, by their population stability index."""
 
     permission_classes = [MayRead]
     serializer_class = DriftFlagSerializer

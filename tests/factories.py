@@ -61,6 +61,8 @@ def make_score_row(owner: Principal, **fields: Any) -> ForecastScore:
     told = {
         "asset_id": "main-meter",
         "model_name": "auto",
+        "model_version": "v1.0.0",
+        "algorithm": "linear_v1",
         "lead_hours": 24,
         "day": datetime(2025, 1, 2, tzinfo=UTC).date(),
         "count": 24,
@@ -77,7 +79,15 @@ def make_score_row(owner: Principal, **fields: Any) -> ForecastScore:
 def make_drift_flag(owner: Principal, **fields: Any) -> DriftFlag:
     """A band that holds too little."""
     moment = datetime(2025, 1, 3, tzinfo=UTC)
-    told = {"asset_id": "main-meter", "kind": "coverage", "model_name": "auto", "value": 0.5, "limit": 0.15}
+    told = {
+        "asset_id": "main-meter",
+        "kind": "coverage",
+        "value": 0.5,
+        "limit": 0.15,
+        "model_name": "auto",
+        "model_version": "v1.0.0",
+        "algorithm": "linear_v1",
+    }
     return DriftFlag.objects.create(
         tenant_id=owner.tenant_id, raised_at=moment, seen_at=moment, **{**told, **fields}
     )

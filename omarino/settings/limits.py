@@ -49,7 +49,8 @@ DRIFT_STABILITY_INDEX = env.number(
     default=0.5,
     minimum=0.05,
     maximum=100,
-    meaning="Population stability index of four weeks of readings against the four before that raises a flag",
+    meaning="Population stability index of four weeks of readings against the four before that raises a flag; of a feature "
+    "as well, where it was no higher in the year before",
 )
 ANOMALY_THRESHOLD = env.number(
     "ANOMALY_THRESHOLD", default=3.0, minimum=1.0, maximum=5.0, meaning="`sensitivity` when not asked for"

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from forecasting.answered import answered
 from forecasting.errors import UnknownForecaster
 from forecasting.forecasters import FORECASTERS, forecaster_named
 from forecasting.forecasters.base import (
@@ -67,6 +68,28 @@ def test_the_same_problem_and_seed_give_the_same_outcome(forecaster: Forecaster)
     np.testing.assert_array_equal(first.quantiles, second.quantiles)
     np.testing.assert_array_equal(first.coverage_by_step, second.coverage_by_step)
     assert first.accuracy == second.accuracy
+
+
+@pytest.mark.parametrize(
+    ("days", "of_auto", "of_the_others"),
+    [
+        (0.5, {"last_value"}, {"last_value"}),
+        (4, {"recent_days"}, {"recent_days"}),
+        (20, {"linear_v1"}, {"itself", "recent_days"}),
+        (60, {"blend"}, {"itself"}),
+    ],
+)
+def test_what_answered_has_a_name_that_stays(
+    forecaster: Forecaster, days: float, of_auto: set[str], of_the_others: set[str]
+) -> None:
+    words = forecaster.forecast(problem(load(days))).algorithm
+
+    algorithm = answered(forecaster.name, "v1.0.0", words, is_built_in=True).algorithm
+
+    if forecaster.name == "auto":
+        assert algorithm in of_auto
+    else:
+        assert algorithm in {forecaster.name if name == "itself" else name for name in of_the_others}
 
 
 def test_the_first_step_follows_the_last_reading(forecaster: Forecaster) -> None:

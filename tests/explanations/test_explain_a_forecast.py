@@ -9,6 +9,7 @@ from uuid import uuid4
 import numpy as np
 import pytest
 from django.utils import timezone
+from structlog.testing import capture_logs
 
 from features.models import Asset, Reading
 from forecasting import sent_histories
@@ -73,6 +74,29 @@ def test_every_built_in_forecaster_is_explained_at_any_step(
             answer["summary"]["total_contribution"], abs=1e-9
         )
         assert answer["prediction_id"] == made["forecast_id"]
+
+
+def test_what_was_explained_is_told_to_the_log_once(alice: Principal, client_of: ClientOf) -> None:
+    make_readings(alice, load(), start=START)
+    client = client_of(alice)
+    made = forecast(client, horizon_hours=48)
+
+    with capture_logs() as lines:
+        answers = [why(client, made, step=3).json() for _ in range(2)]  # the second time it is kept already
+
+    (line,) = [line for line in lines if line["event"] == "explanation_made"]
+    assert line.pop("latency_ms") > 0
+    assert line == {
+        "log_level": "info",
+        "event": "explanation_made",
+        "tenant_id": "alpha",
+        "asset_id": "main-meter",
+        "model_name": "auto",
+        "horizon_hours": 48,
+        "explanation_id": answers[1]["explanation_id"],
+        "scope": "local",
+        "subject": "forecast",
+    }
 
 
 def test_a_person_can_read_why(alice: Principal, client_of: ClientOf) -> None:

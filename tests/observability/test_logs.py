@@ -21,6 +21,10 @@ CSRF = re.compile(r'name="csrfmiddlewaretoken" value="(\w+)"')
 SAID_BY_CELERY_ITSELF = re.compile(r"worker: |^$")  # on the terminal's account, when it is asked to stop
 WARNING_TO_ROOT = "SecurityWarning: You're running the worker with superuser privileges"
 
+SHAPE = (
+    *("timestamp", "level", "event", "tenant_id", "asset_id", "model_name", "horizon_hours"),
+    *("latency_ms", "request_id", "trace_id"),
+)
 ASSET = "home-electricity-illinois"
 FORECAST = {"tenant_id": "demo", "asset_id": ASSET, "forecast_type": "load"}
 DAY = [{"timestamp": f"2030-01-01T{hour:02}:00:00Z", "value": hour} for hour in range(24)]
@@ -34,10 +38,7 @@ def test_an_event_is_one_line_in_the_shape_of_the_contract(hub: Hub) -> None:
     lines = [line for line in hub.logged("web") if line.get("request_id") == "one-line-please"]
     (line,) = [line for line in lines if line["event"] == "forecast_generated"]
     assert answer.status_code == 200
-    assert list(line)[:10] == [
-        *("timestamp", "level", "event", "tenant_id", "asset_id", "model_name", "horizon_hours"),
-        *("latency_ms", "request_id", "trace_id"),
-    ]
+    assert list(line)[:10] == list(SHAPE)
     assert datetime.fromisoformat(line["timestamp"]).tzinfo is not None
     told = {name: line[name] for name in ("level", "tenant_id", "asset_id", "model_name", "horizon_hours")}
     assert told == {
@@ -59,6 +60,27 @@ def test_a_detection_tells_what_it_found(hub: Hub) -> None:
     lines = [line for line in hub.logged("web") if line.get("request_id") == "detect-once"]
     (line,) = [line for line in lines if line["level"] == "INFO"]
     assert (line["event"], line["model_name"], line["total_points"]) == ("anomalies_detected", "iqr", 24)
+
+
+def test_an_explanation_is_told_once_in_the_same_shape(hub: Hub) -> None:
+    made = hub.ask("POST", "/ai/forecast", json={**FORECAST, "horizon_hours": 12}).json()
+    asked = {"prediction_id": made["forecast_id"], "step": 3}
+    headers = {"X-Request-ID": "why-is-it-so", "traceparent": TRACEPARENT}
+
+    for _ in range(2):  # the second time the answer is there
+        answer = hub.ask("POST", "/ai/explain", json=asked, headers=headers)
+        assert answer.status_code == 200, answer.text
+
+    lines = [line for line in hub.logged("web") if line.get("request_id") == "why-is-it-so"]
+    (line,) = [line for line in lines if line["event"] == "explanation_made"]
+    assert list(line)[:10] == list(SHAPE)
+    told = {name: line[name] for name in ("level", "tenant_id", "asset_id", "model_name", "horizon_hours")}
+    expected = {"level": "INFO", "tenant_id": "demo", "asset_id": ASSET}
+    assert told == {**expected, "model_name": "auto", "horizon_hours": 12}
+    assert line["latency_ms"] > 0
+    assert line["trace_id"] == TRACE
+    assert line["explanation_id"] == answer.json()["explanation_id"]
+    assert (line["scope"], line["subject"]) == ("local", "forecast")
 
 
 def test_the_request_id_goes_with_the_task(hub: Hub) -> None:

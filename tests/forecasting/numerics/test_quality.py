@@ -7,6 +7,7 @@ from datetime import date
 import numpy as np
 import pytest
 
+from forecasting.answered import Answered
 from forecasting.quality import Issued, Readings, observed_at, population_stability_index, scores
 
 HOUR = 3_600_000_000
@@ -23,13 +24,20 @@ def readings(
 
 def issued(p50: list[float], *, made_at: int = NOON - HOUR, name: str = "auto", minutes: int = 60) -> Issued:
     medians = np.array(p50)
-    return Issued(name, NOON, minutes, made_at, np.column_stack((medians - 1, medians, medians + 1)))
+    return Issued(
+        Answered(name, "v1", "blend"),
+        NOON,
+        minutes,
+        made_at,
+        np.column_stack((medians - 1, medians, medians + 1)),
+    )
 
 
 def test_a_day_is_scored_as_by_hand() -> None:
     (score,) = scores([issued([10, 10, 10])], readings([10.5, 12, 7]), from_us=0, before_us=NOON + DAY)
 
-    assert (score.model_name, score.lead_hours, score.day, score.count) == ("auto", 6, date(2024, 10, 4), 3)
+    assert score.answered == Answered("auto", "v1", "blend")
+    assert (score.lead_hours, score.day, score.count) == (6, date(2024, 10, 4), 3)
     assert score.mae == pytest.approx((0.5 + 2 + 3) / 3)
     assert score.bias == pytest.approx((-0.5 - 2 + 3) / 3)
     assert score.coverage == pytest.approx(1 / 3)
@@ -51,7 +59,7 @@ def test_models_leads_and_days_are_apart() -> None:
         )
     )
 
-    counted = {(score.model_name, score.lead_hours, score.day.day): score.count for score in found}
+    counted = {(score.answered.model_name, score.lead_hours, score.day.day): score.count for score in found}
     of_one = {
         (6, 4): 6,
         (24, 4): 6,
