@@ -66,6 +66,16 @@ class MalformedBody(HubError):
     detail = "The body cannot be read: {reason}."
 
 
+class BodyTooSlow(HubError):
+    status = 408
+    code = "body_too_slow"
+    title = "Request timeout"
+    detail = (
+        "The body did not arrive: nothing came for {patience_s} s, or on the average less than {least_bytes_s} bytes "
+        "a second. Send it again."
+    )
+
+
 class LengthRequired(HubError):
     status = 411
     code = "length_required"
