@@ -77,15 +77,15 @@ class SignedInAuthentication(SessionAuthentication):
     """A person of the pages: the groups are the roles. CSRF is checked, as for every cookie."""
 
     def authenticate(self, request: Request) -> tuple[Any, Principal] | None:
-        found = super().authenticate(request)
-        if found is None:
+        user = getattr(request._request, "user", None)
+        if not user or not user.is_active:
             return None
-        user = found[0]
         subject = user.subject or f"user:{user.pk}"
         principal = Principal(subject, user.tenant_id, user.roles, user.get_username())
         if not principal.tenant_id:
             raise AuthenticationFailed("Your account belongs to no tenant. Ask an administrator to set it.")
         check_named_tenant(request, principal)
+        self.enforce_csrf(request)  # last: who fails it is known, so that it costs of his budget
         return user, principal
 
 

@@ -34,7 +34,7 @@ class Server:
                     **os.environ,
                     "DJANGO_SETTINGS_MODULE": "omarino.settings",
                     "DATA_DIR": str(folder / "data"),
-                    "PROMETHEUS_MULTIPROC_DIR": "",
+                    "PROMETHEUS_MULTIPROC_DIR": str(folder / "metrics"),
                 },
                 cwd=settings.BASE_DIR,
                 stdout=log,
