@@ -90,6 +90,11 @@ class MalformedAddress(HubError):
     detail = "The address or its query holds a NUL character. Leave it out."
 
 
+class BodyNotKept(Outage):
+    code = "body_not_kept"
+    detail = "There is no room where long bodies wait. Try again shortly."
+
+
 class DatabaseUnavailable(Outage):
     code = "database_unavailable"
     detail = "The database does not answer. Nothing was lost; try again shortly."

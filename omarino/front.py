@@ -15,10 +15,11 @@ from collections.abc import Callable, Iterator
 from queue import SimpleQueue
 from typing import Any
 
+import structlog
 from granian.rsgi import ProtocolClosed
 
 from omarino.edge import REFUSAL, is_wanted
-from omarino.errors import BodyTooSlow
+from omarino.errors import BodyNotKept, BodyTooSlow
 
 LIVENESS = frozenset({"/health", "/api/health"})
 SMALL_BYTES = 65_536  # read from anybody; a longer body is asked for only when somebody may send it there
@@ -28,6 +29,7 @@ PATIENCE_S = 20.0  # for the next bytes of a body, and for the first
 LEAST_BYTES_S = 500  # on the average
 READER_PATIENCE_S = 60.0  # for who takes nothing of an answer
 
+log = structlog.get_logger(__name__)
 Environ = dict[str, Any]
 Application = Callable[[Environ, Callable[..., Any]], Any]
 Streamed = tuple[int, list[tuple[str, str]], Any]
@@ -133,7 +135,10 @@ class Front:
             return None
         except TimeoutError:
             environ[REFUSAL] = BodyTooSlow(patience_s=int(PATIENCE_S), least_bytes_s=LEAST_BYTES_S)
-            return Unread()
+        except OSError as fault:  # of the temporary file
+            log.error("body_not_kept", reason=str(fault.strerror))
+            environ[REFUSAL] = BodyNotKept()
+        return Unread()
 
     async def _unannounced(self, environ: Environ, protocol: Any) -> Any:
         """Of HTTP/2 the first block, which shows that there is a body; chunked ones are refused unread."""

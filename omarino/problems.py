@@ -212,7 +212,7 @@ def answer_outage(request: HttpRequest, exception: Exception) -> HttpResponse | 
     return problem.response(request)
 
 
-def refuse(request: HttpRequest, refusal: HubError) -> HttpResponse:
+def refuse(request: HttpRequest, refusal: HubError | Outage) -> HttpResponse:
     return _of_family(refusal).response(request)
 
 
