@@ -28,7 +28,7 @@ class FewLines:
     def __init__(self, most: int) -> None:
         self._most = most
         self._lock = threading.Lock()
-        self.forget()
+        self._since, self._said, self._left_out = time.monotonic(), 0, 0
 
     def left_out(self) -> int | None:
         """How many were left out before this one; None for one to leave out."""

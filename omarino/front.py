@@ -16,7 +16,7 @@ from queue import SimpleQueue
 from typing import Any
 
 import structlog
-from granian.rsgi import ProtocolClosed
+from granian.rsgi import ProtocolClosed  # type: ignore[attr-defined]
 
 from omarino.edge import REFUSAL, is_wanted
 from omarino.errors import BodyNotKept, BodyTooSlow

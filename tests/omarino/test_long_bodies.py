@@ -65,7 +65,8 @@ def test_a_person_sends_one_within_a_session(client: Client, transactional_db: N
 
 def test_a_body_that_never_came_is_a_408(alice: Principal, client_of: ClientOf) -> None:
     came = {REFUSAL: BodyTooSlow(patience_s=20, least_bytes_s=500)}
-    answer: Any = client_of(alice).generic("POST", "/ai/forecast", b"{}", "application/json", **came)
+    client: Any = client_of(alice)
+    answer = client.generic("POST", "/ai/forecast", b"{}", "application/json", **came)
 
     assert (answer.status_code, answer.json()["code"]) == (408, "body_too_slow")
     assert "nothing came for 20 s" in answer.json()["detail"]
@@ -75,6 +76,7 @@ def test_an_artifact_that_announces_too_much_is_refused_unread(
     alice: Principal, client_of: ClientOf, settings: Any
 ) -> None:
     path = "/ai/mlflow/api/2.0/mlflow-artifacts/artifacts/1/model.txt"
-    answer: Any = client_of(alice).generic("PUT", path, b"abc", "text/plain", CONTENT_LENGTH=str(2**40))
+    client: Any = client_of(alice)
+    answer = client.generic("PUT", path, b"abc", "text/plain", CONTENT_LENGTH=str(2**40))
 
     assert (answer.status_code, answer.json()["code"]) == (413, "artifact_too_large")
