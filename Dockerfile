@@ -34,4 +34,4 @@ USER 10001:10001
 EXPOSE 8003
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 \
     CMD ["python", "-c", "import os, urllib.request; urllib.request.urlopen(f'http://127.0.0.1:{os.environ.get(\"PORT\") or 8003}/health', timeout=4)"]
-CMD ["sh", "-c", "exec python -m granian --interface wsgi omarino.wsgi:application --host \"${HOST:-0.0.0.0}\" --port \"${PORT:-8003}\" --workers \"${WEB_PROCESSES:-2}\" --blocking-threads \"${WEB_THREADS:-4}\" --blocking-threads-idle-timeout 600 --log-config omarino/granian_logs.json --respawn-failed-workers"]
+CMD ["sh", "-c", "exec python -m granian --interface rsgi omarino.rsgi:application --host \"${HOST:-0.0.0.0}\" --port \"${PORT:-8003}\" --workers \"${WEB_PROCESSES:-2}\" --no-ws --log-config omarino/granian_logs.json --respawn-failed-workers"]

@@ -79,7 +79,10 @@ class AskingMiddleware:
         try:
             if request.path_info.startswith("/admin/"):
                 _confine_person(request)
-            return self.get_response(request)
+            response = self.get_response(request)
+            if hasattr(request, "principal"):  # a browser must not show it to who sits there next
+                response.headers.setdefault("Cache-Control", "no-store")
+            return response
         finally:
             _request.reset(held)
             row_security.release()

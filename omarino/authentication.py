@@ -19,14 +19,16 @@ from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
 from omarino.asking import entered
-from omarino.errors import TenantMismatch
+from omarino.errors import MalformedBody, TenantMismatch
 from omarino.keys import DEVELOPMENT_KID, KEYS, development_key
 from omarino.permissions import ROLES
+from omarino.strict_json import parse_json
 
 TENANT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 MAX_TOKEN_BYTES = 8192
 MAX_SUBJECT_LENGTH = 255
 REQUIRED_CLAIMS = ["exp", "iat", "sub", "iss"]
+TIMES = ("exp", "iat", "nbf")  # RFC 7519: numbers; PyJWT takes them as texts too
 REFUSED_HEADERS = frozenset({"jku", "x5u", "jwk", "x5c", "crit", "cty", "enc", "zip", "b64"})
 ACCESS_TOKEN_TYPE = re.compile(r"(application/)?at\+jwt", re.IGNORECASE)  # RFC 9068
 ANY_TYPE = re.compile(rf"jwt|{ACCESS_TOKEN_TYPE.pattern}", re.IGNORECASE)
@@ -75,15 +77,15 @@ class SignedInAuthentication(SessionAuthentication):
     """A person of the pages: the groups are the roles. CSRF is checked, as for every cookie."""
 
     def authenticate(self, request: Request) -> tuple[Any, Principal] | None:
-        found = super().authenticate(request)
-        if found is None:
+        user = getattr(request._request, "user", None)
+        if not user or not user.is_active:
             return None
-        user = found[0]
         subject = user.subject or f"user:{user.pk}"
         principal = Principal(subject, user.tenant_id, user.roles, user.get_username())
         if not principal.tenant_id:
             raise AuthenticationFailed("Your account belongs to no tenant. Ask an administrator to set it.")
         check_named_tenant(request, principal)
+        self.enforce_csrf(request)  # last: who fails it is known, so that it costs of his budget
         return user, principal
 
 
@@ -143,6 +145,7 @@ def _read(token: str) -> tuple[dict[str, Any], dict[str, Any], Any]:
     required = [*REQUIRED_CLAIMS, *(["nbf"] if settings.JWT_REQUIRE_NBF else [])]
     try:
         header = jwt.get_unverified_header(token)
+        _check_that_it_reads_one_way(token.split(".")[0])
         _check_header(header)
         key = KEYS.key(header.get("kid"))
         claims: dict[str, Any] = jwt.decode(
@@ -153,15 +156,33 @@ def _read(token: str) -> tuple[dict[str, Any], dict[str, Any], Any]:
             leeway=settings.JWT_LEEWAY,
             options={"require": required, "verify_aud": False, "enforce_minimum_key_length": True},
         )
+        _check_that_it_reads_one_way(token.split(".")[1])
     except jwt.ExpiredSignatureError as fault:
         raise AuthenticationFailed("The token has expired. Fetch a new one.") from fault
     except jwt.PyJWTError as fault:
         raise AuthenticationFailed(f"The token is not valid: {str(fault).rstrip('.')}.") from fault
     except RecursionError as fault:  # a header of brackets
         raise AuthenticationFailed("The token is not valid: it cannot be read.") from fault
+    except MalformedBody as fault:
+        raise AuthenticationFailed(
+            f"The token is not valid: a part of it cannot be read: {fault.facts['reason']}."
+        ) from fault
+    _check_times(claims)
     if not 0 < len(claims["sub"]) <= MAX_SUBJECT_LENGTH:
         raise AuthenticationFailed("The token's claim sub is empty or too long.")
     return header, claims, key
+
+
+def _check_that_it_reads_one_way(part: str) -> None:
+    """As a body must: a claim said twice would be one tenant to us and another to a proxy in front. Raises
+    MalformedBody."""
+    parse_json(jwt.utils.base64url_decode(part))
+
+
+def _check_times(claims: dict[str, Any]) -> None:
+    for name in TIMES:
+        if name in claims and type(claims[name]) not in (int, float):
+            raise AuthenticationFailed(f"The token's claim {name} must be a number of seconds since 1970.")
 
 
 def _check_header(header: dict[str, Any]) -> None:

@@ -5,13 +5,26 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Callable
+from typing import Any
 
 import structlog
+from django.conf import settings
+from django.contrib.auth import SESSION_KEY
+from django.contrib.sessions.backends.db import SessionStore
+from django.core.handlers.wsgi import get_path_info
+from django.db import DatabaseError, close_old_connections
 from django.http import HttpRequest, HttpResponseBase
+from django.http.cookie import parse_cookie
+from django.urls import Resolver404, resolve
+from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.views import APIView
 
-from omarino.errors import LengthRequired, MalformedAddress
+from omarino.api import DEFAULT_MAX_BODY_BYTES
+from omarino.authentication import principal_of
+from omarino.errors import LengthRequired, MalformedAddress, Outage
 from omarino.problems import refuse
 
+REFUSAL = "omarino.refusal"  # in WSGI's environment: what was found before Django was asked
 REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 
@@ -36,12 +49,14 @@ class RequestIdMiddleware:
 
 
 class EdgeMiddleware:
-    """Refuses what Django would misread: a NUL for the database, a body whose length nobody told."""
+    """Refuses what Django would misread: a NUL for the database, a body whose length nobody told or that never came."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if refusal := request.META.get(REFUSAL):
+            return refuse(request, refusal)
         if "\0" in request.path_info or "%00" in request.META.get("QUERY_STRING", ""):
             return refuse(request, MalformedAddress())
         if _has_body_of_unknown_length(request):
@@ -57,3 +72,37 @@ def _has_body_of_unknown_length(request: HttpRequest) -> bool:
         return True
     ends_by_itself = request.META.get("wsgi.input_terminated") and request.method not in ("GET", "HEAD")
     return bool(ends_by_itself and request.META["wsgi.input"].read(1))
+
+
+# Before a long body is received
+
+
+def is_wanted(environ: dict[str, Any]) -> bool:
+    """Whether somebody known sends it, to a route that takes so much. Else the headers are enough to refuse it by."""
+    return int(environ["CONTENT_LENGTH"]) <= _most_bytes(get_path_info(environ)) and _is_of_somebody(environ)
+
+
+def _most_bytes(path: str) -> int:
+    try:
+        view = resolve(path).func
+    except Resolver404:
+        return 0
+    of_the_api: Any = getattr(view, "view_class", getattr(view, "cls", None))
+    if isinstance(of_the_api, type) and issubclass(of_the_api, APIView):
+        return int(getattr(of_the_api, "max_body_bytes", DEFAULT_MAX_BODY_BYTES))
+    return int(settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
+
+
+def _is_of_somebody(environ: dict[str, Any]) -> bool:
+    """By a good token, or by the session of a person."""
+    scheme, _, token = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
+    try:
+        if scheme.lower() == "bearer":
+            return bool(principal_of(token.strip()))
+        name = parse_cookie(environ.get("HTTP_COOKIE", "")).get(settings.SESSION_COOKIE_NAME)
+        if name is None:
+            return False
+        close_old_connections()  # no request has begun here that would have
+        return SESSION_KEY in SessionStore(name)
+    except (AuthenticationFailed, Outage, DatabaseError):
+        return False

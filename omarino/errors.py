@@ -66,6 +66,16 @@ class MalformedBody(HubError):
     detail = "The body cannot be read: {reason}."
 
 
+class BodyTooSlow(HubError):
+    status = 408
+    code = "body_too_slow"
+    title = "Request timeout"
+    detail = (
+        "The body did not arrive: nothing came for {patience_s} s, or on the average less than {least_bytes_s} bytes "
+        "a second. Send it again."
+    )
+
+
 class LengthRequired(HubError):
     status = 411
     code = "length_required"
@@ -78,6 +88,11 @@ class MalformedAddress(HubError):
     code = "malformed_address"
     title = "Bad request"
     detail = "The address or its query holds a NUL character. Leave it out."
+
+
+class BodyNotKept(Outage):
+    code = "body_not_kept"
+    detail = "There is no room where long bodies wait. Try again shortly."
 
 
 class DatabaseUnavailable(Outage):

@@ -114,23 +114,38 @@ class RateLimit(BaseThrottle):
     """For every view; one whose verbs weigh otherwise than their method suggests says so by `throttle_scope`."""
 
     def allow_request(self, request: Request, view: Any) -> bool:
-        who = request.auth
-        scope = scope_of(str(request.method), view)
-        limit = settings.RATE_LIMIT_HEAVY if scope == HEAVY else settings.RATE_LIMIT_LIGHT
-        if not isinstance(who, Principal) or limit == 0:
-            return True
-        balance = spend(budgets_of(who, scope, limit))
-        if balance is None:
-            RATE_LIMITS_AWAY.inc()
-            return True
-        request._request.rate_limit = balance  # type: ignore[attr-defined]
-        if balance.wait_s:
-            RATE_LIMITED.labels(scope).inc()
-            budget = balance.budget
-            raise RateLimited(
-                limit=budget.limit, window_s=WINDOW_S, whose=budget.whose, retry_after_s=balance.wait_s
-            )
+        if isinstance(request.auth, Principal):
+            charge(request._request, request.auth, scope_of(str(request.method), view))
         return True
+
+
+def charge(request: HttpRequest, who: Principal, scope: str) -> None:
+    """Take the request from its budgets. Raises RateLimited."""
+    request.is_charged = True  # type: ignore[attr-defined]
+    limit = settings.RATE_LIMIT_HEAVY if scope == HEAVY else settings.RATE_LIMIT_LIGHT
+    if limit == 0:
+        return
+    balance = spend(budgets_of(who, scope, limit))
+    if balance is None:
+        RATE_LIMITS_AWAY.inc()
+        return
+    request.rate_limit = balance  # type: ignore[attr-defined]
+    if balance.wait_s:
+        RATE_LIMITED.labels(scope).inc()
+        raise RateLimited(
+            limit=balance.budget.limit,
+            window_s=WINDOW_S,
+            whose=balance.budget.whose,
+            retry_after_s=balance.wait_s,
+        )
+
+
+def charge_refusal(request: HttpRequest) -> None:
+    """What is refused before a view looked at its budget costs a light one: REST framework asks for permission first,
+    and each refusal is kept by the audit. Raises RateLimited."""
+    who = getattr(request, "principal", None)
+    if who is not None and not hasattr(request, "is_charged"):
+        charge(request, who, LIGHT)
 
 
 def scope_of(method: str, view: Any) -> str:

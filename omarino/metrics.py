@@ -61,6 +61,9 @@ RATE_LIMITED = Counter("ai_service_rate_limited", "Requests refused because a bu
 RATE_LIMITS_AWAY = Counter(
     "ai_service_rate_limits_away", "Requests let through because Valkey, which counts them, did not answer."
 )
+REFUSED = Counter(
+    "ai_service_refused", "Requests answered 401, 403 or 429, by the code of the answer.", ["code"]
+)
 MLFLOW_UPLOADS_EXPIRED = Counter(
     "ai_service_mlflow_uploads_expired", "Runs and logged models that were never finished, deleted.", ["kind"]
 )

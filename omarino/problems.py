@@ -21,7 +21,7 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
-from omarino import audit
+from omarino import access, audit, limits
 from omarino.api import DEFAULT_MAX_BODY_BYTES, PROBLEM, BrowsableRenderer, JSONRenderer
 from omarino.errors import (
     BodyTooLarge,
@@ -84,12 +84,23 @@ def handle_exception(exc: Exception, context: Mapping[str, Any]) -> Response | N
     if problem is None:
         return None
     set_rollback()
+    if problem.status == HTTPStatus.FORBIDDEN or isinstance(exc, NotYours):
+        problem = _kept_as_refused(request._request, problem)
+    access.refused(request._request, problem.status, problem.code, exc)
     if not isinstance(getattr(request, "accepted_renderer", None), BrowsableRenderer):
         # a route that answers HTML, CSV or a file answers errors as all others do
         request.accepted_renderer, request.accepted_media_type = JSONRenderer(), JSONRenderer.media_type
-    if problem.status == HTTPStatus.FORBIDDEN or isinstance(exc, NotYours):
-        audit.refused(request._request, status=problem.status, code=problem.code)
     return Response(problem.body(request._request), status=problem.status, headers=dict(problem.headers))
+
+
+def _kept_as_refused(request: HttpRequest, problem: Problem) -> Problem:
+    """By the audit; but who has no more requests left gets 429 instead, and leaves nothing behind for ever."""
+    try:
+        limits.charge_refusal(request)
+    except limits.RateLimited as refusal:
+        return _of_family(refusal)
+    audit.refused(request, status=problem.status, code=problem.code)
+    return problem
 
 
 def _as_problem(exc: Exception) -> Problem | None:
@@ -201,7 +212,7 @@ def answer_outage(request: HttpRequest, exception: Exception) -> HttpResponse | 
     return problem.response(request)
 
 
-def refuse(request: HttpRequest, refusal: HubError) -> HttpResponse:
+def refuse(request: HttpRequest, refusal: HubError | Outage) -> HttpResponse:
     return _of_family(refusal).response(request)
 
 
@@ -217,6 +228,7 @@ def handler400(request: HttpRequest, exception: Exception) -> HttpResponseBase:
 
 def handler403(request: HttpRequest, exception: Exception) -> HttpResponseBase:
     audit.refused(request, status=FORBIDDEN.status, code=FORBIDDEN.code)
+    access.refused(request, FORBIDDEN.status, FORBIDDEN.code, exception)
     if _is_page(request):
         return defaults.permission_denied(request, exception)
     return FORBIDDEN.response(request)

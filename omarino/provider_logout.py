@@ -136,8 +136,9 @@ def _refuse_when_used(claims: dict[str, Any]) -> None:
 
 def _remember(claims: dict[str, Any]) -> None:
     """Once it is done: a provider that met an outage may send it again."""
-    left_s = int(claims["exp"]) - time.time() + settings.JWT_LEEWAY.total_seconds()
-    USED.ask(lambda valkey: valkey.set(_name(claims), "used", ex=min(max(math.ceil(left_s), 1), USED_FOR_S)))
+    # whole numbers throughout: an exp of 400 digits is no float
+    left_s = int(claims["exp"]) - int(time.time()) + math.ceil(settings.JWT_LEEWAY.total_seconds())
+    USED.ask(lambda valkey: valkey.set(_name(claims), "used", ex=min(max(left_s, 1), USED_FOR_S)))
 
 
 def _name(claims: dict[str, Any]) -> str:

@@ -17,7 +17,7 @@ from typing import Any, Generic, TypeVar
 import redis
 import structlog
 from django.conf import settings
-from django.db import Error, connection, transaction
+from django.db import connection, transaction
 from django.db.models import Count, DurationField, ExpressionWrapper, Min
 from django.db.models.functions import Extract, Now
 from django.http import HttpRequest, HttpResponse
@@ -35,6 +35,7 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from omarino import jobs
+from omarino.health import FAULTS, PROBES
 from omarino.metric_files import ReservedDict
 
 QUEUE = "celery"  # Celery's own name of its one queue
@@ -190,24 +191,30 @@ class Reading(Generic[ValueT]):
         self._fresh_s = fresh_s
         self._lock = threading.Lock()
         self._value: ValueT | None = None
-        self._tried_at = -math.inf
+        self._began_at = self._tried_at = -math.inf
         self._thread: threading.Thread | None = None
 
-    def latest(self) -> ValueT | None:
+    def begin(self) -> None:
+        """Read it anew unless it is fresh, or somebody is at it."""
         with self._lock:
-            thread = self._thread
-            if thread is None or not thread.is_alive():
-                if time.monotonic() - self._tried_at < self._fresh_s:
-                    return self._value
-                thread = self._thread = threading.Thread(target=self._refresh, daemon=True)
-                thread.start()
-        thread.join(PATIENCE_S)
+            is_read = self._thread is not None and self._thread.is_alive()
+            if not is_read and time.monotonic() - self._tried_at >= self._fresh_s:
+                self._began_at = time.monotonic()
+                self._thread = threading.Thread(target=self._refresh, daemon=True)
+                self._thread.start()
+
+    def latest(self) -> ValueT | None:
+        self.begin()
+        thread = self._thread
+        if thread is None:
+            return self._value
+        thread.join(max(self._began_at + PATIENCE_S - time.monotonic(), 0))  # who hangs is waited for once
         return None if thread.is_alive() else self._value
 
     def _refresh(self) -> None:
         try:
             self._value = self._read()
-        except (Error, redis.RedisError, OSError) as fault:
+        except FAULTS as fault:
             if self._value is not None:
                 log.warning("metrics_not_read", error=type(fault).__name__)
             self._value = None
@@ -254,6 +261,11 @@ def _queue_depth() -> int:
 
 OPEN_WORKS = Reading(_open_works)
 QUEUE_DEPTH = Reading(_queue_depth)
+PARTS: dict[str, Reading[Any]] = {
+    "database": OPEN_WORKS,
+    "queue": QUEUE_DEPTH,
+    **{name: Reading(PROBES[name]) for name in ("storage", "identity")},
+}
 
 
 class Waiting(Collector):
@@ -263,10 +275,13 @@ class Waiting(Collector):
         return []
 
     def collect(self) -> Iterator[Metric]:
-        works, depth = OPEN_WORKS.latest(), QUEUE_DEPTH.latest()
+        for reading in PARTS.values():
+            reading.begin()  # all at once: however many hang, a scrape waits once
+        found = {name: reading.latest() for name, reading in PARTS.items()}
+        works, depth = found["database"], found["queue"]
         up = GaugeMetricFamily("ai_service_dependency_up", "1 when it answered this scrape.", labels=["part"])
-        up.add_metric(["database"], float(works is not None))
-        up.add_metric(["queue"], float(depth is not None))
+        for name, value in found.items():
+            up.add_metric([name], float(value is not None))
         yield up
         if depth is not None:
             queue = GaugeMetricFamily(

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from typing import Any, cast
 
+from django.conf import settings
 from django.db.models import QuerySet
 from django.http import FileResponse, UnreadablePostError
 from django.utils import timezone
@@ -21,7 +22,7 @@ from omarino.authentication import principal
 from omarino.errors import MalformedBody
 from omarino.permissions import MayManageModels, MayRead, PermissionsByVerb
 from registry import actions, artifacts
-from registry.errors import ArtifactMissing
+from registry.errors import ArtifactMissing, ArtifactTooLarge
 from registry.models import ModelVersion, Reference
 from registry.serializers import (
     ApprovedSerializer,
@@ -54,6 +55,9 @@ class BytesParser(BaseParser):
     def parse(
         self, stream: Any, media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
     ) -> Any:
+        announced = stream.META.get("CONTENT_LENGTH") if hasattr(stream, "META") else None
+        if announced and int(announced) > settings.MODEL_MAX_BYTES:  # Django has read it as a number before
+            raise ArtifactTooLarge(limit_bytes=settings.MODEL_MAX_BYTES)
         return self._chunks(stream)
 
     @staticmethod
@@ -130,6 +134,7 @@ class ArtifactView(PermissionsByVerb, APIView):
     permission_classes = [MayRead]
     verb_permissions = {"put": [MayManageModels]}
     parser_classes = [BytesParser]
+    max_body_bytes = settings.MODEL_MAX_BYTES
 
     @extend_schema(
         responses={(200, "application/octet-stream"): OpenApiTypes.BINARY},

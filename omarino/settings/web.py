@@ -41,9 +41,11 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "omarino.metrics.RequestMetricsMiddleware",
     "omarino.edge.RequestIdMiddleware",
+    # above all that answer by themselves: a static file and a refusal have these headers too
+    "omarino.policy.PolicyMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "omarino.policy.PolicyMiddleware",
     *(["corsheaders.middleware.CorsMiddleware"] if CORS_ALLOWED_ORIGINS else []),
     "omarino.limits.RateLimitHeaders",
     "omarino.edge.EdgeMiddleware",
@@ -54,7 +56,6 @@ MIDDLEWARE = [
     "omarino.asking.AskingMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "omarino.login.Renewal",
-    "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "omarino.problems.OutageMiddleware",
 ]
 ROOT_URLCONF = "omarino.urls"
@@ -91,6 +92,7 @@ LANGUAGE_CODE = "en-gb"
 TIME_ZONE = "UTC"
 USE_TZ = True
 STATIC_URL = "/static/"
+WHITENOISE_ALLOW_ALL_ORIGINS = False  # pages of others name none of our files
 STATICFILES_DIRS = [BASE_DIR / "templates" / "static"]
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2_621_440  # of forms; the API's own limits stand beside its views
 TEST_RUNNER = "django.test.runner.DiscoverRunner"

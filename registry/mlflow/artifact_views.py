@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, cast
 
+from django.conf import settings
 from django.http import FileResponse, HttpResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
@@ -58,6 +59,7 @@ class ArtifactView(PermissionsByVerb, MlflowView):
     throttle_scope = "heavy"
     verb_permissions = {"put": [MayManageModels]}
     parser_classes = [BytesParser]
+    max_body_bytes = settings.MODEL_MAX_BYTES
 
     @extend_schema(
         responses={(200, OCTETS): OpenApiTypes.BINARY}, tags=TAGS, operation_id="mlflow_download_artifact"

@@ -1,4 +1,4 @@
-"""A web process that is killed, that is sent too much, that is given a model which eats memory."""
+"""A web process that is killed, that is sent too much or too slowly, that is given a model which eats memory."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import base64
 import http.client
 import json
 import signal
+import socket
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from itertools import cycle, islice
 from typing import Any
 
 import httpx
@@ -15,6 +17,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from tests.chaos.conftest import Tell
+from tests.chaos.load import FORECAST
 from tests.chaos.product import Product, eventually
 from tests.registry import hostile_onnx, models_made
 
@@ -100,6 +103,41 @@ def test_two_hundred_megabytes_are_refused_before_they_are_held(product: Product
     assert pids(product) == before
     assert most - held < 60
     tell("A body of 200 MB", load)
+
+
+def slow_bodies(product: Product, count: int) -> list[socket.socket]:
+    """Each says that more follows, sends a byte and falls silent: by turns a person's form, and a forecast with a token,
+    short and long."""
+    signed = f"Host: localhost\r\nAuthorization: Bearer {product.token}\r\nContent-Type: application/json\r\n"
+    form = f"Host: localhost\r\nCookie: csrftoken={'a' * 32}\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+    kinds = cycle(
+        [("/admin/login/", form, 5_000), ("/ai/forecast", signed, 5_000), ("/ai/forecast", signed, 5_000_000)]
+    )
+    opened = []
+    for path, head, length in islice(kinds, count):
+        connection = socket.create_connection(("127.0.0.1", product.up.port), timeout=60)
+        connection.sendall(f"POST {path} HTTP/1.1\r\n{head}Content-Length: {length}\r\n\r\nx".encode())
+        opened.append(connection)
+    return opened
+
+
+def test_forty_slow_bodies_cost_nobody_else_an_answer(product: Product, tell: Tell) -> None:
+    before = pids(product)
+    with product.load(clients=2) as load, ExitStack() as open_until_then:
+        began = time.monotonic()
+        slow = [open_until_then.enter_context(each) for each in slow_bodies(product, 40)]
+        for _ in range(10):
+            assert httpx.get(f"{product.address}/health", timeout=5).status_code == 200
+            assert product.ask("POST", "/ai/forecast", json=FORECAST, timeout=15).status_code == 200
+        assert time.monotonic() - began < 18, "the slow ones were gone before"
+        said = {connection.recv(65536)[:12] for connection in slow}
+        load.until_steady()
+
+    assert said == {b"HTTP/1.1 408"}
+    assert load.errors == {}
+    assert load.slowest_s < 10
+    assert pids(product) == before
+    tell("40 bodies that stop after a byte", load)
 
 
 def table(name: str, rows: str) -> Any:

@@ -8,6 +8,7 @@ import pytest
 from django.test import Client
 
 PORTAL = "https://portal.example.org"
+STATIC = "/static/admin/css/base.css"
 
 
 @pytest.fixture
@@ -35,7 +36,9 @@ def test_by_default_no_answer_speaks_of_origins(client: Client, db: None, settin
         preflight(client, PORTAL),
         client.get("/ai/forecasts", headers={"Origin": PORTAL}),
         client.get("/health", headers={"Origin": PORTAL}),
+        client.get(STATIC, headers={"Origin": PORTAL}),
     ):
+        answer.close()
         assert not any(name.startswith("Access-Control-") for name in answer.headers)
 
 

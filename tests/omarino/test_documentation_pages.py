@@ -64,8 +64,39 @@ def check_assets(client: Client, html: str) -> None:
         if address.startswith("/static/"):
             answer = client.get(address)
             assert answer.status_code == 200, address
+            check_headers(answer)
             answer.close()
     assert not re.search(r"url\(\s*['\"]?(https?:)?//", html)
+
+
+@pytest.mark.parametrize(
+    ("address", "more"),
+    [
+        ("/ai/forecasts\0", {}),
+        ("/ai/forecasts?limit=%00", {}),
+        ("/health", {"Host": "elsewhere.example"}),
+        ("/nowhere", {}),
+        ("/static/nowhere.css", {}),
+    ],
+    ids=["NUL in the path", "NUL in the query", "unknown host", "no route", "no file"],
+)
+def test_a_refusal_has_the_headers_of_all_answers(
+    address: str, more: dict[str, str], db: None, client: Client
+) -> None:
+    response = client.get(address, headers=more)
+
+    assert response.status_code in (400, 404)
+    check_headers(response)
+
+
+def test_what_a_known_caller_was_answered_is_kept_by_no_cache(person: Client) -> None:
+    for address in (
+        "/ai/forecasts",
+        "/ai/forecasts?limit=x",
+        "/ai/forecast/00000000-0000-4000-8000-000000000000",
+    ):
+        answer = person.get(address, headers={"Accept": "application/json"})
+        assert answer.headers["Cache-Control"] == "no-store", address
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -12,11 +12,14 @@ from typing import Any
 
 import pytest
 from django.conf import settings as of_the_service
+from django.test import Client
 from structlog.testing import capture_logs
 
+from omarino.audit_models import AuditRecord
 from omarino.authentication import Principal
 from omarino.limits import DOOR, HEAVY, LIGHT, WINDOW_S, Budget, scope_of, spend
 from omarino.metrics import RATE_LIMITS_AWAY
+from omarino.models import User
 from omarino.valkey import client as valkey
 from tests.conftest import ClientOf
 from tests.tenancy.routes import private_routes
@@ -221,15 +224,48 @@ def test_a_colleague_has_a_budget_of_her_own_and_the_tenant_one_for_all(
     assert asked["charlie"].get("/ai/forecasts").status_code == 200
 
 
-def test_none_is_spent_by_what_was_refused_at_the_door(
-    alice: Principal, client_of: ClientOf, settings: Any
+@pytest.mark.parametrize("how", ["no role", "another tenant named", "another tenant asked for"])
+def test_what_is_refused_at_the_door_costs_a_light_one_and_then_leaves_no_record(
+    how: str, alice: Principal, client_of: ClientOf, settings: Any
 ) -> None:
-    settings.RATE_LIMIT_LIGHT = 1
-    nobody = client_of(alice, roles=frozenset())
+    settings.RATE_LIMIT_LIGHT = 3
+    settings.RATE_LIMIT_HEAVY = 100
+    client = client_of(alice, roles=frozenset()) if how == "no role" else client_of(alice)
+    more = {"headers": {"X-Tenant-ID": "beta"}} if how == "another tenant named" else {}
+    address = "/ai/forecast?tenant_id=beta" if how == "another tenant asked for" else "/ai/forecast"
 
-    for _ in range(5):
-        assert nobody.get("/ai/forecasts").status_code == 403
-    assert client_of(alice).get("/ai/forecasts").status_code == 200
+    answers = [client.post(address, {}, **more) for _ in range(6)]
+
+    assert [answer.status_code for answer in answers] == [403] * 3 + [429] * 3
+    assert [answer.headers["RateLimit-Remaining"] for answer in answers] == ["2", "1", "0", "0", "0", "0"]
+    assert AuditRecord.objects.filter(outcome="refused").count() == 3
+    assert {answer.json()["code"] for answer in answers[3:]} == {"rate_limited"}
+    assert client_of(alice).post("/ai/forecast", {}).status_code == 422  # its own budget is heavy
+
+
+def test_a_person_whose_form_is_forged_is_limited_as_well(db: None, settings: Any) -> None:
+    settings.RATE_LIMIT_LIGHT = 2
+    browser = Client(enforce_csrf_checks=True)
+    browser.force_login(User.objects.create_superuser("ada", password="x" * 12, tenant_id="alpha"))
+
+    answers = [browser.post("/ai/forecast", {}, "application/json") for _ in range(4)]
+
+    assert [answer.status_code for answer in answers] == [403, 403, 429, 429]
+    assert AuditRecord.objects.filter(outcome="refused").count() == 2
+
+
+@pytest.mark.parametrize(
+    ("body", "status"), [(READINGS, 200), ({**READINGS, "tenant_id": "beta"}, 403), ({}, 422)]
+)
+def test_one_budget_pays_for_a_request(
+    body: dict[str, Any], status: int, alice: Principal, client_of: ClientOf, settings: Any
+) -> None:
+    settings.RATE_LIMIT_LIGHT = settings.RATE_LIMIT_HEAVY = 10
+
+    answer = client_of(alice).post("/ai/features/readings", body)
+
+    assert (answer.status_code, answer.headers["RateLimit-Remaining"]) == (status, "9")
+    assert {name.rpartition(b"}")[2].split(b":")[1] for name in valkey().keys("omarino:rate:*")} == {b"heavy"}
 
 
 def test_zero_is_no_limit(alice: Principal, client_of: ClientOf, settings: Any) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 
 import jwt
 import pytest
-from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding
 from rest_framework.exceptions import AuthenticationFailed
 
 from omarino.authentication import MAX_TOKEN_BYTES, principal_of
@@ -64,8 +65,17 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "without a subject": ({"sub": None}, "sub"),
     "with an empty subject": ({"sub": ""}, "sub"),
     "with an endless subject": ({"sub": "s" * 256}, "sub"),
+    "with half a surrogate pair in the subject": ({"sub": "a\ud800"}, "surrogate"),
+    "with a NUL in the subject": ({"sub": "a\0"}, "NUL"),
+    "with half a surrogate pair in the user's name": ({"preferred_username": "a\ud800"}, "surrogate"),
     "without an expiry": ({"exp": None}, "exp"),
     "with an expiry of words": ({"exp": "tomorrow"}, "exp"),
+    "with an expiry past all clocks": ({"exp": 10**400}, "too large"),
+    "with an expiry as text": ({"exp": "9999999999"}, "exp must be a number"),
+    "with a beginning that is true": ({"nbf": True}, "nbf must be a number"),
+    "with a beginning as text": ({"nbf": "1"}, "nbf must be a number"),
+    "with a time of issue as text": ({"iat": "1"}, "iat must be a number"),
+    "with a beginning before all clocks": ({"nbf": -(10**400)}, "too large"),
     "with an infinite expiry": ({"exp": float("inf")}, "exp"),
     "with an infinite beginning": ({"nbf": float("inf")}, "nbf"),
     "with an infinite time of issue": ({"iat": float("inf")}, "iat"),
@@ -128,6 +138,45 @@ def test_nbf_is_demanded_where_the_operator_says_so(issuer: Issuer, ask: Ask, se
 
     assert "nbf" in ask(issuer.token()).json()["detail"]
     assert ask(issuer.token(nbf=ago(minutes=1))).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        b'"tenant_id":"alpha","tenant_id":"beta"',
+        b'"tenant_id":"beta","tenant_id":"alpha"',
+        b'"tenant_id":"beta","tenant\\u005fid":"alpha"',
+        b'"tenant_id":"alpha","realm_access":{"roles":[],"roles":["model_admin"]}',
+    ],
+)
+def test_a_claim_said_twice_is_refused(claims: bytes, issuer: Issuer, ask: Ask) -> None:
+    """Two readers could take it for two tenants."""
+    payload = base64.urlsafe_b64decode(issuer.token(tenant_id=None, realm_access=None).split(".")[1] + "==")
+    token = jwt.api_jws.PyJWS().encode(
+        payload[:-1] + b"," + claims + b"}", RSA_KEYS[0], algorithm="RS256", headers={"kid": "first"}
+    )
+
+    response = ask(token)
+
+    assert response.status_code == 401
+    assert "appears twice" in response.json()["detail"]
+
+
+def test_a_header_that_says_something_twice_is_refused(issuer: Issuer, ask: Ask) -> None:
+    header = b64(b'{"alg":"RS256","kid":"second","kid":"first"}')
+    signed = f"{header}.{issuer.token().split('.')[1]}"
+    signature = RSA_KEYS[0].sign(signed.encode(), padding.PKCS1v15(), hashes.SHA256())
+
+    response = ask(f"{signed}.{b64(signature)}")
+
+    assert response.status_code == 401
+    assert "appears twice" in response.json()["detail"]
+
+
+def test_times_may_have_fractions(issuer: Issuer) -> None:
+    now = datetime.now(UTC).timestamp()
+
+    assert principal_of(issuer.token(iat=now, nbf=now - 0.5, exp=now + 60.5)).tenant_id == "alpha"
 
 
 def test_a_token_in_a_token_is_refused(issuer: Issuer, ask: Ask) -> None:

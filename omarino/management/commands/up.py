@@ -107,10 +107,9 @@ class Command(BaseCommand):
         level = settings.LOG_LEVEL.lower()
         return {
             "web": [
-                *(sys.executable, "-m", "granian", "--interface", "wsgi", "omarino.wsgi:application"),
+                *(sys.executable, "-m", "granian", "--interface", "rsgi", "omarino.rsgi:application"),
                 *("--host", settings.HOST, "--port", str(settings.PORT)),
-                *("--workers", str(settings.WEB_PROCESSES), "--blocking-threads", str(settings.WEB_THREADS)),
-                *("--blocking-threads-idle-timeout", "600"),  # a thread that goes takes its connections along
+                *("--workers", str(settings.WEB_PROCESSES), "--no-ws"),
                 *(
                     "--log-level",
                     level,
