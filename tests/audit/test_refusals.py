@@ -123,7 +123,7 @@ def test_whoever_signs_in_where_somebody_of_another_tenant_was_is_kept_for_their
         answer = client.post("/admin/login/", {"username": name, "password": "a long password"})
         assert answer.status_code == 302
 
-    signed_in = AuditRecord.objects.filter(verb="signed_in").order_by("at")
+    signed_in = records_of_this_test().filter(verb="signed_in").order_by("at")
     assert [(row.tenant_id, row.username) for row in signed_in] == [
         ("delta", "al"),
         ("epsilon", "be"),

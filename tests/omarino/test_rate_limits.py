@@ -15,12 +15,12 @@ from django.conf import settings as of_the_service
 from django.test import Client
 from structlog.testing import capture_logs
 
-from omarino.audit_models import AuditRecord
 from omarino.authentication import Principal
 from omarino.limits import DOOR, HEAVY, LIGHT, WINDOW_S, Budget, scope_of, spend
 from omarino.metrics import RATE_LIMITS_AWAY
 from omarino.models import User
 from omarino.valkey import client as valkey
+from tests.audit.conftest import records_of_this_test
 from tests.conftest import ClientOf
 from tests.tenancy.routes import private_routes
 
@@ -231,14 +231,14 @@ def test_what_is_refused_at_the_door_costs_a_light_one_and_then_leaves_no_record
     settings.RATE_LIMIT_LIGHT = 3
     settings.RATE_LIMIT_HEAVY = 100
     client = client_of(alice, roles=frozenset()) if how == "no role" else client_of(alice)
-    more = {"headers": {"X-Tenant-ID": "beta"}} if how == "another tenant named" else {}
+    headers = {"X-Tenant-ID": "beta"} if how == "another tenant named" else None
     address = "/ai/forecast?tenant_id=beta" if how == "another tenant asked for" else "/ai/forecast"
 
-    answers = [client.post(address, {}, **more) for _ in range(6)]
+    answers = [client.post(address, {}, headers=headers) for _ in range(6)]
 
     assert [answer.status_code for answer in answers] == [403] * 3 + [429] * 3
     assert [answer.headers["RateLimit-Remaining"] for answer in answers] == ["2", "1", "0", "0", "0", "0"]
-    assert AuditRecord.objects.filter(outcome="refused").count() == 3
+    assert records_of_this_test().filter(outcome="refused").count() == 3
     assert {answer.json()["code"] for answer in answers[3:]} == {"rate_limited"}
     assert client_of(alice).post("/ai/forecast", {}).status_code == 422  # its own budget is heavy
 
