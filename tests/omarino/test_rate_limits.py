@@ -251,7 +251,7 @@ def test_a_person_whose_form_is_forged_is_limited_as_well(db: None, settings: An
     answers = [browser.post("/ai/forecast", {}, "application/json") for _ in range(4)]
 
     assert [answer.status_code for answer in answers] == [403, 403, 429, 429]
-    assert AuditRecord.objects.filter(outcome="refused").count() == 2
+    assert records_of_this_test().filter(outcome="refused").count() == 2
 
 
 @pytest.mark.parametrize(
