@@ -384,7 +384,7 @@ def every_route() -> list[Route]:
     return [
         Route(path, str(entry.name), verb, view)
         for path, entry in every_address()
-        if not path.startswith("admin/")
+        if not path.removeprefix("^").startswith("admin/")
         for view in [getattr(entry.callback, "cls", getattr(entry.callback, "view_class", entry.callback))]
         for verb in VERBS
         if not (isinstance(view, type) and issubclass(view, APIView)) or hasattr(view, verb)
