@@ -105,7 +105,7 @@ def test_nothing_is_completed_since_no_form_of_ours_asks_for_it(alice: Principal
     assert {answer.status_code for answer in answers} == {404}
 
 
-@pytest.mark.parametrize("object_id", ["1", "0", "x", "987654321987654321987654321", str(uuid.uuid4())])
+@pytest.mark.parametrize("object_id", ["1", "0", "x", "987654321987654321987654321", str(uuid.UUID(int=7))])
 def test_no_row_has_an_address_elsewhere(alice: Principal, pages_of: Pages, object_id: str) -> None:
     fill(alice)
     pages = pages_of(alice)
