@@ -49,9 +49,9 @@ def calibrated(reference: Reference, channel: Floats, most_power: float = MOST_P
     if some.size < LEAST_SIZES:
         return AS_THEY_ARE
     shares = TRAINED_KNOTS if reference.is_trained else ALONE_KNOTS
-    knots: Floats = np.quantile(sizes, shares)
+    knots = quantiles(sizes, shares)
     if (knots > NOTHING).sum() < 3:  # a channel that is mostly silent: what it says when it speaks
-        knots = np.quantile(some, shares)
+        knots = quantiles(some, shares)
     knots = knots * _scale_of_the_window(np.abs(channel[reference.window]), knots, shares)
     heard = knots > NOTHING
     if heard.sum() < 2:
@@ -65,15 +65,13 @@ def calm(reference: Reference, channel: Floats) -> Reach:
     some = some[some > NOTHING]
     if some.size < LEAST_SIZES:
         return AS_THEY_ARE
-    return line(np.quantile(some, CALM_KNOTS), _sigma_of(1.0 - CALM_KNOTS), CALM_POWERS)
+    return line(quantiles(some, CALM_KNOTS), _sigma_of(1.0 - CALM_KNOTS), CALM_POWERS)
 
 
 def tail_of_runs(sizes: Floats, share: float) -> Reach:
     """Sigma-equivalents of sizes that occur in `share` of all cells and are rare beyond that."""
     shares = np.array([0.5, 0.8, 0.9, 0.95])
-    return line(
-        np.array(np.quantile(sizes, shares), dtype=np.float64), _sigma_of(share * (1.0 - shares)), (0.3, 1.0)
-    )
+    return line(quantiles(sizes, shares), _sigma_of(share * (1.0 - shares)), (0.3, 1.0))
 
 
 def line(sizes: Floats, sigmas: Floats, powers: tuple[float, float]) -> Reach:
@@ -82,8 +80,27 @@ def line(sizes: Floats, sigmas: Floats, powers: tuple[float, float]) -> Reach:
     logs = np.maximum.accumulate(logs + NOTHING * np.arange(logs.size))
     upper = slice(logs.size // 2 if logs.size > 2 else 0, None)
     steep = logs[-1] - logs[upper][0] > 1e-6
-    slope = np.polyfit(logs[upper], np.log(sigmas[upper]), 1)[0] if steep else powers[1]
+    slope = _slope(logs[upper], np.log(sigmas[upper])) if steep else powers[1]
     return Reach(logs, np.log(sigmas), float(np.clip(slope, *powers)))
+
+
+def quantiles(sizes: Floats, shares: Floats) -> Floats:
+    """As `numpy.quantile`, which takes six times as long for a thousand sizes; no NaN, one size at least.
+
+    >>> quantiles(np.array([3.0, 1.0, 2.0]), np.array([0.25, 0.5]))
+    array([1.5, 2. ])
+    """
+    ordered = np.sort(sizes)
+    at = shares * (ordered.size - 1)
+    low = at.astype(np.int64)
+    high = np.minimum(low + 1, ordered.size - 1)
+    return np.asarray(ordered[low] + (at - low) * (ordered[high] - ordered[low]))
+
+
+def _slope(x: Floats, y: Floats) -> float:
+    """Of the straight line with the least squares."""
+    beside = x - x.mean()
+    return float(beside @ y / (beside @ beside))
 
 
 def together(sigmas: list[Floats]) -> Floats:
@@ -98,7 +115,7 @@ def together(sigmas: list[Floats]) -> Floats:
 def _scale_of_the_window(sizes: Floats, knots: Floats, shares: Floats) -> float:
     if sizes.size == 0:
         return 1.0
-    now = np.quantile(sizes, shares)
+    now = quantiles(sizes, shares)
     both = (knots > NOTHING) & (now > NOTHING) & (shares <= COMMON)
     if not both.any():
         return 1.0

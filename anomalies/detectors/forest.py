@@ -81,12 +81,14 @@ def _cuts(points: Floats, key: Ints, nodes: int, rng: np.random.Generator) -> tu
     """Of each node a random column among those that vary in it and a random cut; infinite where none varies."""
     columns = points.shape[1]
     lowest, highest = np.full((columns, nodes), np.inf), np.full((columns, nodes), -np.inf)
-    order = np.argsort(key, kind="stable")
-    ordered, keys = points[order], key[order]
+    order = np.argsort(
+        key.astype(np.min_scalar_type(nodes)), kind="stable"
+    )  # by radix while 16 bits hold the nodes
+    ordered, keys = points.T.take(order, axis=1), key[order]
     begins = np.flatnonzero(np.diff(keys, prepend=-1))
     there = keys[begins]
-    lowest[:, there] = np.minimum.reduceat(ordered, begins, axis=0).T
-    highest[:, there] = np.maximum.reduceat(ordered, begins, axis=0).T
+    lowest[:, there] = np.minimum.reduceat(ordered, begins, axis=1)
+    highest[:, there] = np.maximum.reduceat(ordered, begins, axis=1)
     lottery = np.where(highest > lowest, rng.random((columns, nodes)), -1.0)
     feature = np.argmax(lottery, axis=0)
     varied = np.flatnonzero((highest > lowest).any(axis=0))

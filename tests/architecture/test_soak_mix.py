@@ -16,7 +16,9 @@ from rest_framework.views import APIView
 from benchmarks import clients, mix, mix_mlflow
 from tests.tenancy.routes import Route, every_route
 
-SOMETHING = str(uuid.UUID(int=1))  # stands for whatever the mix puts into an address: every converter takes it
+SOMETHING = str(
+    uuid.UUID(int=1)
+)  # stands for whatever the mix puts into an address: every converter takes it
 VERBS = {"post": "POST"}  # of the client's own methods; `ask` is told
 Known = Mapping[str, set[str]]
 
