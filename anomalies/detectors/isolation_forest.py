@@ -9,12 +9,12 @@ from anomalies.detectors.calibration import together
 from anomalies.detectors.forest import grow
 from anomalies.detectors.frontend import EXTENTS, Heed, evidence_of, scores, sigmas
 
-TREES = 40
+TREES = 30
 SAMPLES = 128
 LEAST_FITTED = 32
 FITTED_ON = 4_096  # readings at most
 BEYOND = 0.15  # path lengths end where the fitted readings do; what lies further out counts by its size
-HEED = Heed(1.045, 1.035)
+HEED = Heed(1.05, 1.045)
 
 
 class IsolationForest:

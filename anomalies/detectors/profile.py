@@ -125,7 +125,8 @@ def beyond_training(grid: Grid) -> Floats:
 
     From the nearest day of training the level may go as far as it went within training in as many days (further in
     more days than training has, at the same pace), SLACK times, and LOOSE times as far as single days of training lie
-    from it. Else a fault as long as the window would be its own level, and training would not say what is usual.
+    from it. Else a fault as long as the window would be its own level, and training would not say what is usual. What
+    comes to be too far only later in the window shows when it begins, and may be the season.
     """
     vouched = np.unique(grid.day[grid.is_training])
     if int(grid.is_training.sum()) < LEAST_TRAINING or vouched.size < LEAST_DAYS:
@@ -146,7 +147,21 @@ def beyond_training(grid: Grid) -> Floats:
     off = slow_level(daily) - trained[nearest]
     allowed = width[np.abs(days - nearest)]
     excess = np.where(days == nearest, 0.0, off - np.clip(off, -allowed, allowed))
-    return np.asarray(excess[grid.day])
+    return np.asarray(np.where(_goes_on(excess, days == nearest), excess, 0.0)[grid.day])
+
+
+def _goes_on(excess: Floats, vouched: Flags) -> Flags:
+    """Whether each day is too far off on the same side as all days between it and those of training, shape (days,)."""
+    goes_on = np.zeros(excess.size, dtype=np.bool_)
+    for days in (range(1, excess.size), range(excess.size - 2, -1, -1)):
+        step = -1 if days.step > 0 else 1
+        for day in days:
+            before = day + step
+            if excess[day] != 0.0 and (
+                vouched[before] or (goes_on[before] and excess[before] * excess[day] > 0)
+            ):
+                goes_on[day] = True
+    return goes_on
 
 
 def _moves(level: Floats, days: int) -> Floats:
