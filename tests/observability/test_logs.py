@@ -64,7 +64,7 @@ def test_a_detection_tells_what_it_found(hub: Hub) -> None:
 
 def test_an_explanation_is_told_once_in_the_same_shape(hub: Hub) -> None:
     made = hub.ask("POST", "/ai/forecast", json={**FORECAST, "horizon_hours": 12}).json()
-    asked = {"prediction_id": made["forecast_id"], "step": 3}
+    asked = {"tenant_id": FORECAST["tenant_id"], "prediction_id": made["forecast_id"], "step": 3}
     headers = {"X-Request-ID": "why-is-it-so", "traceparent": TRACEPARENT}
 
     for _ in range(2):  # the second time the answer is there
