@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import os
-import platform
 import subprocess
 import sys
 import time
@@ -26,6 +24,7 @@ from anomalies.severity import threshold
 from benchmarks.detection import BUFFER_HOURS, vus_pr
 from benchmarks.faults import KINDS, Case, cases
 from benchmarks.forecast import BENCH_PYTHON, prepare_peers
+from benchmarks.machine import machine
 from benchmarks.sites import Sample, read_site
 
 ROOT = Path(__file__).parent.parent
@@ -325,7 +324,6 @@ def markdown(
         [name, f"{points:,}", f"{p50:.0f}", f"{p95:.0f}", f"{cpu:.0f}"]
         for name, points, p50, p95, cpu in latencies()
     ]
-    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     peers = [
         "## Peers",
         f"On seeds {seeds[:PAIR]}, each with the threshold at which it finds as many events as z_score does, which no "
@@ -335,8 +333,8 @@ def markdown(
     return "\n\n".join(
         [
             "# Anomaly benchmark",
-            f"`{command}` on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {took / 60:.1f} minutes, Python "
-            f"{platform.python_version()}, {os.cpu_count()} cores, load {load}. Seeds {seeds}; the detectors were tuned "
+            f"`{command}` on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {took / 60:.1f} minutes. "
+            f"{machine()}. Seeds {seeds}; the detectors were tuned "
             "on seeds 101 to 116, 301 to 316, 401 to 416 and in one rule 501 to 516 of the same series, and earlier on 1, 2 and "
             "11 to 16; 201 to 204, 301 to 316, 401 to 416 and 501 to 516 judged them before. "
             "`benchmarks/README.md` says what is measured.",

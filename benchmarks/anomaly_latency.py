@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import sys
 import tempfile
 import time
@@ -19,6 +18,7 @@ import httpx
 import numpy as np
 
 from anomalies.detectors import DETECTORS
+from benchmarks.machine import machine
 from benchmarks.stack import Stack
 
 TITLE = "## Latency through the whole stack"
@@ -123,12 +123,11 @@ def _word(value: float, goal: float) -> str:
 
 
 def section(requests: int, points: list[int]) -> str:
-    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     lines = [
         TITLE,
         "",
-        f"`python -m benchmarks.anomaly_latency --requests {requests}` on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, Python "
-        f"{platform.python_version()}, {os.cpu_count()} cores shared with the client, load {load} before it. One client, "
+        f"`python -m benchmarks.anomaly_latency --requests {requests}` on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, the cores "
+        f"shared with the client. {machine()}. One client, "
         "the series in the body, milliseconds; the processor time of a request is that of all the product's processes, "
         "less what they take when nobody asks.",
         "",

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import tempfile
 import threading
 import time
@@ -21,6 +20,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+
+from benchmarks.machine import machine
 
 WRITERS = 8
 TENANTS = [f"tenant-{index}" for index in range(WRITERS)]
@@ -194,13 +195,11 @@ def main() -> None:
     options = parser.parse_args()
     with database():
         found = report(options.times)
-        load = os.getloadavg()[1]
-    machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores shared with the server"
     text = (
         "# The audit and the second wall\n\n"
-        f"`make bench-audit`, {datetime.now(UTC):%Y-%m-%d}, Python {platform.python_version()}, {machine}; medians of "
-        f"{options.times} after 50 to warm up; load average of the machine {load:.0f}: above the number of cores the times are "
-        f"those of waiting for others, and only their ratio says something.\n\n{found}\n"
+        f"`make bench-audit`, {datetime.now(UTC):%Y-%m-%d}, the cores shared with the server. {machine()}. Medians of "
+        f"{options.times} after 50 to warm up; with a load above the number of cores the times are those of waiting for "
+        f"others, and only their ratio says something.\n\n{found}\n"
     )
     print(text)
     if options.write:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import sys
 import tempfile
 import time
@@ -44,6 +43,7 @@ from sklearn.linear_model import LogisticRegression, Ridge  # noqa: E402
 from sklearn.pipeline import make_pipeline  # noqa: E402
 from sklearn.preprocessing import StandardScaler  # noqa: E402
 
+from benchmarks.machine import machine  # noqa: E402
 from benchmarks.serving import manage  # noqa: E402
 from benchmarks.stack import Stack  # noqa: E402
 from explanations.attribution import Attribution  # noqa: E402
@@ -271,7 +271,7 @@ def report(stacked: list[tuple[str, str, str]], lines: list[str]) -> str:
         [
             "# Explanations",
             "",
-            f"{platform.platform()}, {os.cpu_count()} processors, load average {os.getloadavg()[0]:.1f} at the end: whatever else ran took its share.",
+            f"{machine()}. Whatever else ran took its share.",
             "",
             "## Through the whole stack",
             "",

@@ -22,6 +22,8 @@ import pyarrow.parquet as pq
 from django.core.management import call_command
 from django.db import connection
 
+from benchmarks.machine import machine
+
 START = datetime(2024, 1, 1, tzinfo=UTC)
 END = START + timedelta(days=366)
 QUARTER_HOURS = 366 * 96
@@ -146,8 +148,7 @@ def main() -> None:
 
 def report(took: dict[str, list[float]], rows: int, size: int, idle: float, peak: float) -> str:
     lines = [
-        f"{rows:,} rows, {len(took['export'])} rounds: median (least..most). Load of the machine after it: "
-        f"{os.getloadavg()[0]:.1f} on {os.cpu_count()} cores.\n",
+        f"{rows:,} rows, {len(took['export'])} rounds: median (least..most). {machine()}.\n",
         "| What | s | rows/s | time of COPY, text = 1 |\n|---|---|---|---|",
     ]
     for name, times in took.items():

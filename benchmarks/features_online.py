@@ -11,8 +11,6 @@ an answer of the web server that does nothing.
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import random
 import tempfile
 import time
@@ -28,6 +26,7 @@ import orjson
 import psycopg
 import redis
 
+from benchmarks.machine import machine
 from benchmarks.stack import Stack
 from features.catalog import FEATURE_SETS
 from omarino import embedded
@@ -184,11 +183,10 @@ def report(rows: list[Row], assets: int, requests: int) -> str:
         )
         lines.append(f"| {row.name} | {row.p50:.2f} | {row.p95:.2f} | {bars} |")
     miss, hit, nothing, queries, valkey = rows
-    machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores shared with the client"
     return (
         "# Features for an answer\n\n"
-        f"`make bench-features`, {datetime.now(UTC):%Y-%m-%d}, Python {platform.python_version()}, {machine}, load "
-        f"average {os.getloadavg()[0]:.1f} at the end. `POST /ai/features/get` of `{FEATURES}`, one client, "
+        f"`make bench-features`, {datetime.now(UTC):%Y-%m-%d}, the cores shared with the client. "
+        f"{machine()}. `POST /ai/features/get` of `{FEATURES}`, one client, "
         f"{requests:,} requests a row after a hundred to warm up; {assets:,} assets with {365 * 96:,} quarter-hours "
         f"each.\n\n"
         + "\n".join(lines)

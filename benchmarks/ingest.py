@@ -28,6 +28,8 @@ import pyarrow.parquet
 from django.core.management import call_command
 from django.db import connection
 
+from benchmarks.machine import machine
+
 CHUNK = 1 << 20
 QUARTER_HOURS = 35_040
 REFERENCE = "raw COPY into the same table"
@@ -163,8 +165,7 @@ def past_ms(file: Path) -> str:
 
 def table(took: dict[str, list[float]], rows: int) -> str:
     lines = [
-        f"{rows:,} rows, {len(took[REFERENCE])} rounds: median (least..most). Load of the machine after it: "
-        f"{os.getloadavg()[0]:.1f} on {os.cpu_count()} cores.\n",
+        f"{rows:,} rows, {len(took[REFERENCE])} rounds: median (least..most). {machine()}.\n",
         "| What | s | rows/s | speed of raw COPY = 1 |\n|---|---|---|---|",
     ]
     for name, times in took.items():

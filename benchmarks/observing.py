@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import platform
 import signal
 import statistics
 import sys
@@ -34,6 +33,7 @@ django.setup()
 
 from django.http import HttpRequest, HttpResponse  # noqa: E402
 
+from benchmarks.machine import machine  # noqa: E402
 from forecasting.actions import log  # noqa: E402
 from omarino import metrics, tracing  # noqa: E402
 from omarino.scraping import exposition  # noqa: E402
@@ -141,8 +141,8 @@ def report(found: list[tuple[str, str]]) -> str:
     lines = [
         "# What metrics and logs cost",
         "",
-        f"Processor time. {platform.platform()}, Python {platform.python_version()}, {os.cpu_count()} processors, shared",
-        "with whatever else ran. A forecast is one request, one model and one line.",
+        f"Processor time. {machine()}. The cores were",
+        "shared with whatever else ran. A forecast is one request, one model and one line.",
         "",
         "| What | Cost |",
         "|---|---|",

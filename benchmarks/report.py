@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import re
 import subprocess
 import sys
@@ -14,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.machine import machine
 from benchmarks.sites import Sample
 
 OUR_PACKAGES = ("numpy", "scikit-learn", "lightgbm", "holidays")
@@ -213,30 +212,16 @@ def stress_table(results: dict) -> str:
     return table(["history", *(f"error {h}, % (healthy)" for h in HORIZONS), "all forecasters"], rows)
 
 
-def machine() -> str:
-    model = next(
-        (
-            line.split(":")[1].strip()
-            for line in Path("/proc/cpuinfo").read_text().splitlines()
-            if line.startswith("model name")
-        ),
-        platform.processor(),
-    )
-    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
-    return f"{model}, {os.cpu_count()} cores seen; load average at the end {load}; {platform.platform()}"
-
-
 def versions(with_peers: bool) -> str:
     ours = ", ".join(f"{name} {version(name)}" for name in OUR_PACKAGES)
-    told = f"Python {platform.python_version()}, {ours}"
     if not with_peers:
-        return told
+        return ours
     ask = "from importlib.metadata import version; import sys; print(*map(version, sys.argv[1:]))"
     answer = subprocess.run(
         [BENCH_PYTHON, "-c", ask, *PEER_PACKAGES], stdout=subprocess.PIPE, text=True, check=True
     )
     pairs = zip(PEER_PACKAGES, answer.stdout.split(), strict=True)
-    return f"{told}. Peers: {', '.join(f'{name} {number}' for name, number in pairs)}"
+    return f"{ours}. Peers: {', '.join(f'{name} {number}' for name, number in pairs)}"
 
 
 def verdict(bar: str, got: str, passed: bool) -> list[str]:

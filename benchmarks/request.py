@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import io
 import os
-import platform
 import sys
 import tempfile
 import time
@@ -26,6 +25,8 @@ from typing import Any
 
 import numpy as np
 import orjson
+
+from benchmarks.machine import machine
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -243,8 +244,8 @@ def report(requests: list[tuple[str, float, float, float]], pieces: list[tuple[s
     lines = [
         "# What a request costs",
         "",
-        f"`make bench-request`, {datetime.now(UTC):%Y-%m-%d}, Python {platform.python_version()}, {os.cpu_count()} "
-        f"processors, load average {os.getloadavg()[0]:.1f} at the end. Processor time of the web process alone, the "
+        f"`make bench-request`, {datetime.now(UTC):%Y-%m-%d}. {machine()}. "
+        f"Processor time of the web process alone, the "
         "least of many rounds; round trips it waits for.",
         "",
         "| Request | Processor µs | Asks PostgreSQL | Asks Valkey |",

@@ -31,7 +31,8 @@ import numpy as np
 import pyarrow as pa
 
 from benchmarks import serving_peers
-from benchmarks.report import machine, table
+from benchmarks.machine import machine
+from benchmarks.report import table
 from benchmarks.serving_peers import Peer, memory_mb
 from benchmarks.stack import ROOT, Stack
 from registry.tables import ARROW
@@ -168,7 +169,7 @@ def ours(booster: lightgbm.Booster, model: Path, seconds: int) -> tuple[Measured
             headers = {"Authorization": client.headers["Authorization"]}
             asked_single(found, stack.address + address, body, headers, seconds)
             found.batch = batches(client, rows, names)
-            found.memory_mb = memory_mb(stack.process.pid, "omarino.wsgi")
+            found.memory_mb = memory_mb(stack.process.pid, "omarino.rsgi")
             promoted = promoted_ms(stack, client, body)
             more.append([PROMOTION, f"{promoted:.0f} ms"])
     return found, more
@@ -332,8 +333,8 @@ def markdown(results: dict, seconds: int, with_peers: bool) -> str:
     peers = f" Peers: {serving_peers.versions()}." if with_peers else ""
     parts = [
         "# Predictions through the whole stack",
-        f"`make bench-serving` on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {seconds} s each run of wrk. {machine()}, shared "
-        f"with wrk. LightGBM {lightgbm.__version__}, {TREES} trees of 31 leaves, {FEATURES} features.{peers}",
+        f"`make bench-serving` on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {seconds} s each run of wrk, which shares the "
+        f"cores. {machine()}. LightGBM {lightgbm.__version__}, {TREES} trees of 31 leaves, {FEATURES} features.{peers}",
         f"{held} of {len(judged)} bars held.",
         table(["bar", "measured", ""], verdicts),
         "## Single rows, JSON",

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import sys
 import tempfile
 import threading
@@ -31,6 +30,7 @@ import jwt  # noqa: E402
 import numpy as np  # noqa: E402
 
 from benchmarks.clients import ODD, Client, Counted, Tenant, set_up, trained  # noqa: E402
+from benchmarks.machine import machine  # noqa: E402
 from benchmarks.mix import FAMILIES  # noqa: E402
 from benchmarks.resources import GROUPS, Meter, Sample, settled, slope  # noqa: E402
 from benchmarks.stack import Stack  # noqa: E402
@@ -174,13 +174,12 @@ def report(
     count: int,
 ) -> str:
     total = sum(len(kept.milliseconds) for kept in families.values())
-    machine = f"{platform.platform()}, {os.cpu_count()} processors, shared with the clients"
     works_told = ", ".join(f"{count:,} {kind} {how}" for (kind, how), count in sorted(works.items()))
     return "\n".join(
         [
             "# All routes at once",
             "",
-            f"`make soak`, {datetime.now(UTC):%Y-%m-%d}, Python {platform.python_version()}, {machine}; {count} clients of",
+            f"`make soak`, {datetime.now(UTC):%Y-%m-%d}, the cores shared with the clients. {machine()}. {count} clients of",
             f"{TENANTS} tenants, each asking one thing after the other, {took / 60:.1f} minutes: {total:,} requests, "
             f"**{total / took:.0f} a second**.",
             "",

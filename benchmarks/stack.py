@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import signal
 import socket
 import subprocess
@@ -31,6 +30,7 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 import httpx  # noqa: E402
 import numpy as np  # noqa: E402
 
+from benchmarks.machine import machine  # noqa: E402
 from forecasting.forecasters import FORECASTERS  # noqa: E402
 from forecasting.forecasters.base import Problem  # noqa: E402
 from forecasting.horizon import regular_series  # noqa: E402
@@ -194,11 +194,10 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="hub-bench-") as folder, Stack(Path(folder)) as client:
         rows = [(case, latencies_ms(client, case, options.requests), alone_ms(case)) for case in CASES]
-    machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores shared with the client"
     text = (
         "# A forecast through the whole stack\n\n"
-        f"`make bench-stack`, {datetime.now(UTC):%Y-%m-%d}, Python {platform.python_version()}, {machine}, "
-        f"one client, {options.requests} requests a row, after five to warm up.\n\n{table(rows)}\n\n"
+        f"`make bench-stack`, {datetime.now(UTC):%Y-%m-%d}, the cores shared with the client. {machine()}. "
+        f"One client, {options.requests} requests a row, after five to warm up.\n\n{table(rows)}\n\n"
         "The goals: 200 ms with a year of hours stored, 250 ms with it in the body, whatever the horizon, and "
         "500 ms for a year of quarter-hours.\n"
     )

@@ -1,4 +1,4 @@
-"""For servers that speak ASGI. The views are synchronous; `manage.py up` serves `omarino.wsgi`."""
+"""For servers that speak ASGI. The views are synchronous; `manage.py up` serves `omarino.rsgi`."""
 
 import os
 
