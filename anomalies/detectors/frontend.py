@@ -21,6 +21,7 @@ from anomalies.detectors.calibration import (
 from anomalies.detectors.extents import extents
 from anomalies.detectors.grid import US_PER_DAY, Grid, on_grid
 from anomalies.detectors.kinds import kinds_of
+from anomalies.detectors.order import middle
 from anomalies.detectors.profile import LEAST_TRAINING, TYPICAL, Profile, beyond_training, profile_of
 from anomalies.detectors.stretches import stretches, sustained
 
@@ -155,7 +156,7 @@ def _with_a_width(grid: Grid, found: Profile) -> Profile:
     off = _is_off(grid, found)
     if found.spread.any() or not off.any():
         return found
-    width = np.full(off.size, float(np.median(np.abs(grid.values - found.expected)[off])) / ODD)
+    width = np.full(off.size, middle(np.abs(grid.values - found.expected)[off]) / ODD)
     return replace(found, above=width, below=width)
 
 

@@ -7,10 +7,11 @@ import numpy as np
 from anomalies.detectors.base import Flags, Floats, Problem, Scores
 from anomalies.detectors.calibration import calibrated, together
 from anomalies.detectors.frontend import EXTENTS, POWERS, Heed, evidence_of, scores
+from anomalies.detectors.order import quantiles
 
 QUARTILE = 0.6745  # of the normal distribution, in standard deviations
 SIDES = 0.25  # of their difference is kept; six weeks do not tell it better
-HEED = Heed(1.035, 1.1)
+HEED = Heed(1.045, 1.1)
 
 
 class InterquartileRange:
@@ -38,7 +39,7 @@ def beyond_quartiles(values: Floats, reference: Flags) -> Floats:
     chosen = values[reference & (values != 0)]
     if chosen.size < 8:
         return np.abs(values)
-    low, middle, high = np.quantile(chosen, [0.25, 0.5, 0.75])
+    low, middle, high = quantiles(chosen, np.array([0.25, 0.5, 0.75]))
     up, down = max(high - middle, 1e-9), max(middle - low, 1e-9)
     both = 0.5 * (up + down)
     up, down = both + SIDES * (up - both), both + SIDES * (down - both)

@@ -8,13 +8,14 @@ from anomalies.detectors.base import Floats, Problem, Scores
 from anomalies.detectors.calibration import together
 from anomalies.detectors.forest import grow
 from anomalies.detectors.frontend import EXTENTS, Heed, evidence_of, scores, sigmas
+from anomalies.detectors.order import quantiles
 
 TREES = 30
 SAMPLES = 128
 LEAST_FITTED = 32
 FITTED_ON = 4_096  # readings at most
-BEYOND = 0.15  # path lengths end where the fitted readings do; what lies further out counts by its size
-HEED = Heed(1.05, 1.045)
+BEYOND = 0.1  # path lengths end where the fitted readings do; what lies further out counts by its size
+HEED = Heed(1.06, 1.115)
 
 
 class IsolationForest:
@@ -44,4 +45,4 @@ def isolation(sizes: Floats, fitted: np.ndarray[tuple[int], np.dtype[np.intp]], 
     found = grow(table[fitted], TREES, SAMPLES, seed).scores(table)
     edge = np.maximum(np.quantile(sizes[fitted], 0.95, axis=0), 0.5)
     beyond = BEYOND * np.maximum(sizes / edge - 1.0, 0.0).max(axis=1)
-    return np.asarray(np.maximum(found - np.quantile(found[fitted], 0.05) + beyond, 0.0))
+    return np.asarray(np.maximum(found - quantiles(found[fitted], np.array([0.05]))[0] + beyond, 0.0))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from anomalies.detectors.base import Flags, Floats, Ints
+from anomalies.detectors.order import middle
 
 KINDS = (
     "unusual",
@@ -83,7 +86,7 @@ def _kind_of_episode(
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = values / expected
     factor = _factor(ratio[np.isfinite(ratio)])
-    one_sided = max((z > 0).mean(), (z < 0).mean()) >= ONE_SIDED
+    one_sided = max(np.count_nonzero(z > 0), np.count_nonzero(z < 0)) >= ONE_SIDED * z.size
     if factor is not None:
         return SCALE
     if not one_sided:
@@ -95,7 +98,7 @@ def _kind_of_episode(
         return UNUSUAL
     size = np.abs(values - expected)
     third = max(1, size.size // 3)
-    first, last = float(np.median(size[:third])), float(np.median(size[-third:]))
+    first, last = middle(size[:third]), middle(size[-third:])
     return DRIFT if last > GROWS * first else SHIFT
 
 
@@ -104,9 +107,8 @@ def _factor(ratios: Floats) -> float | None:
     positive = ratios[ratios > 0]
     if positive.size < max(3, 0.7 * ratios.size):
         return None
-    typical, width = (
-        np.median(np.log10(positive)),
-        np.median(np.abs(np.log10(positive) - np.median(np.log10(positive)))),
-    )
-    nearest = min(FACTORS, key=lambda factor: abs(float(np.log10(factor)) - float(typical)))
-    return nearest if abs(np.log10(nearest) - typical) < 0.2 and width < 0.2 else None
+    tens = np.log10(positive)
+    typical = middle(tens)
+    width = middle(np.abs(tens - typical))
+    nearest = min(FACTORS, key=lambda factor: abs(math.log10(factor) - typical))
+    return nearest if abs(math.log10(nearest) - typical) < 0.2 and width < 0.2 else None

@@ -6,8 +6,9 @@ import numpy as np
 from scipy.spatial.distance import cdist
 
 from anomalies.detectors.base import Floats, Ints, Problem, Scores
-from anomalies.detectors.calibration import calibrated, quantiles, together
+from anomalies.detectors.calibration import calibrated, together
 from anomalies.detectors.frontend import EXTENTS, Heed, evidence_of, scores, sigmas
+from anomalies.detectors.order import quantiles
 
 LEAST_FITTED = 32
 FITTED_ON = 256  # readings at most; the factor takes the square of their number
@@ -23,7 +24,7 @@ PLACE = 0.05  # sigma-equivalents; what is asked at one place is asked once
 PLACES_AT_ONCE = 4_096
 NOTHING = 1e-10  # of a distance, for rows that lie at one place
 MOST_PLACES = 1 << 31  # along either axis; sigma-equivalents end at exp(10)
-HEED = Heed(1.065, 1.18)
+HEED = Heed(1.055, 1.18)
 
 
 class LocalOutlierFactor:

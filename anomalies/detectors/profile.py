@@ -10,6 +10,7 @@ import numpy as np
 
 from anomalies.detectors.base import Flags, Floats, Ints
 from anomalies.detectors.grid import Grid
+from anomalies.detectors.order import at_share, counts_of, median, middle, quantiles
 
 SAME_WEEKDAY = 8  # like days a day is compared with: the nearest of its own weekday,
 SAME_TYPE = 8  # and the nearest working days, or days of the weekend
@@ -240,11 +241,11 @@ def _tails_over_like_days(rest: Floats, likes: Ints) -> tuple[Floats, Floats, Fl
     low, high, middle = (np.empty(rest.shape) for _ in range(3))
     for days, readings in _on_like_days(stacked, likes):
         readings.sort(axis=-1)
-        counts = _counts(readings)
-        low[days] = _at_share(readings, 1.0 - TAIL, counts).T
-        high[days] = _at_share(readings, TAIL, counts).T
+        counts = counts_of(readings)
+        low[days] = at_share(readings, 1.0 - TAIL, counts).T
+        high[days] = at_share(readings, TAIL, counts).T
         np.abs(readings, out=readings).sort(axis=-1)
-        middle[days] = _at_share(readings, 0.5, counts).T
+        middle[days] = at_share(readings, 0.5, counts).T
     return low, high, middle
 
 
@@ -263,32 +264,6 @@ def _on_like_days(stacked: Floats, likes: Ints) -> Iterator[tuple[slice, Floats]
         yield slice(begin, begin + part.shape[0]), by_slot[:, part].reshape(slots, part.shape[0], -1)
 
 
-def _counts(ordered: Floats) -> Ints:
-    """How many are not NaN along the last axis, of what is sorted along it with NaN last."""
-    full = ordered.shape[-1]
-    counts = np.full(ordered.shape[:-1], full)
-    gaps = np.isnan(ordered[..., -1])
-    counts[gaps] = full - np.isnan(ordered[gaps]).sum(axis=-1)
-    return counts
-
-
-def _at_share(ordered: Floats, share: float, counts: Ints | None = None) -> Floats:
-    """Quantile over the last axis of what is sorted along it with NaN last; NaN where nothing else is."""
-    counts = _counts(ordered) if counts is None else counts
-    at = np.maximum(share * (counts - 1), 0.0)
-    low = at.astype(np.int64)
-    high = np.minimum(low + 1, np.maximum(counts - 1, 0))
-    flat = ordered.reshape(-1)
-    begins = ordered.shape[-1] * np.arange(counts.size).reshape(counts.shape)
-    first, second = flat[begins + low], flat[begins + high]
-    return np.asarray(np.where(counts > 0, first + (at - low) * (second - first), np.nan))
-
-
-def median(table: Floats) -> Floats:
-    """Median over the last axis, NaN left out; NaN where nothing is left."""
-    return _at_share(np.sort(table, axis=-1), 0.5)
-
-
 def _against_days_of_its_type(grid: Grid, daily: Floats) -> Floats:
     """Each day's level less the usual one of working days, or of weekends, lest a week's be told by its weekends."""
     is_weekend = grid.weekday >= 5
@@ -296,7 +271,7 @@ def _against_days_of_its_type(grid: Grid, daily: Floats) -> Floats:
     for days in (is_weekend, ~is_weekend):
         known = daily[days & np.isfinite(daily)]
         if known.size:
-            against[days] -= np.median(known)
+            against[days] -= middle(known)
     return against
 
 
@@ -311,7 +286,7 @@ def slow_level(daily: Floats, days: int = LEVEL_DAYS) -> Floats:
     filled = daily[known]
     width = min(days, filled.size)
     windows = np.lib.stride_tricks.sliding_window_view(filled, width)
-    medians = np.median(windows, axis=1)
+    medians = median(windows)
     at = np.clip(np.arange(filled.size) - width // 2, 0, medians.size - 1)
     return np.asarray(np.interp(np.arange(daily.size), known, medians[at]))
 
@@ -319,7 +294,7 @@ def slow_level(daily: Floats, days: int = LEVEL_DAYS) -> Floats:
 def _typical(rest: Floats) -> float:
     """A standard deviation of all residuals, by a high quantile, since most hours of many meters are still."""
     size = np.abs(rest[np.isfinite(rest)])
-    upper = float(np.quantile(size, TYPICAL)) / TYPICAL_SIGMA if size.size else 0.0
+    upper = float(quantiles(size, np.array([TYPICAL]))[0]) / TYPICAL_SIGMA if size.size else 0.0
     if upper > 0.0:
         return upper
     return float(np.mean(size)) if size.size else 0.0
@@ -328,7 +303,7 @@ def _typical(rest: Floats) -> float:
 def _without_season(values: Floats) -> Profile:
     """Too short for the shape of a day: everything against the median of all."""
     known = values[np.isfinite(values)]
-    center = float(np.median(known)) if known.size else float("nan")
+    center = middle(known) if known.size else float("nan")
     spread = _typical(known - center)
     n = values.size
     return Profile(np.full(n, center), np.full(n, spread), np.full(n, spread), is_seasonal=False)

@@ -14,6 +14,7 @@ from anomalies.detectors.base import Floats, Ints, Problem, Scores
 from anomalies.detectors.calibration import together
 from anomalies.detectors.frontend import Heed, evidence_of, scores, sigmas
 from anomalies.detectors.grid import Grid
+from anomalies.detectors.order import middle
 from anomalies.detectors.profile import LEAST_DAYS, TYPICAL, Profile, around, profile_of, shared_on_like_days
 
 DAY_WAVES = 10
@@ -24,7 +25,7 @@ ROUNDS = 5
 HUBER = 1.345
 EDGES = 0.75  # of what like days share beyond the waves, which cannot follow a heater that is switched at six
 FITTED_ON = 8_000  # readings about; a hundred coefficients gain nothing from more
-HEED = Heed(1.0, 1.09)
+HEED = Heed(1.04, 1.09)
 
 
 class ProphetDecomposition:
@@ -43,7 +44,7 @@ def decomposed(grid: Grid, values: Floats) -> Profile:
     known = np.flatnonzero(np.isfinite(values))
     if grid.slots < 4 or np.unique(grid.day[known]).size < 2 * LEAST_DAYS:
         return profile_of(grid, values)
-    center, size = float(np.median(values[known])), float(np.std(values[known]))
+    center, size = middle(values[known]), float(np.std(values[known]))
     if np.mean(values[known] == center) >= TYPICAL:
         return profile_of(grid, values)
     design = _design(grid)
@@ -72,7 +73,7 @@ def _robust_ridge(seen: Floats, wanted: Floats) -> Floats:
         weighted = seen * np.sqrt(weights)[:, None]
         found = np.linalg.solve(weighted.T @ weighted + np.diag(penalty), seen.T @ (weights * wanted))
         rest = np.abs(wanted - seen @ found)
-        width = max(1.4826 * float(np.median(rest)), 1e-9)
+        width = max(1.4826 * middle(rest), 1e-9)
         weights = 1.0 / np.maximum(rest / (HUBER * width), 1.0)
     return found
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from anomalies.detectors.base import MAX_SCORE, Flags, Floats, Ints
 from anomalies.detectors.grid import Grid
+from anomalies.detectors.order import middle
 from anomalies.detectors.profile import share_on_like_days
 
 LEAST_RUN = 5  # equal readings in a row below this are chance, whatever the odds
@@ -42,7 +43,7 @@ def innovation(z: Floats, reference: Flags) -> Floats:
     if pairs.sum() < LEAST_STEPS:
         return np.zeros(z.size)
     phi = float(np.clip(before[pairs] @ after[pairs] / max(before[pairs] @ before[pairs], 1e-12), 0.0, 0.98))
-    width = max(1.4826 * float(np.median(np.abs(after[pairs] - phi * before[pairs]))), 1e-6)
+    width = max(1.4826 * middle(np.abs(after[pairs] - phi * before[pairs])), 1e-6)
     step = z - _tracked(z, phi, STEP_CLIP * width)
     away = np.minimum(np.abs(step), 2.0 * np.abs(z)) / width
     return np.asarray(np.where(step * z > 0, np.copysign(away, step), 0.0))

@@ -6,7 +6,7 @@ from anomalies.detectors.base import Problem, Scores
 from anomalies.detectors.calibration import together
 from anomalies.detectors.frontend import Heed, evidence_of, scores, sigmas
 
-HEED = Heed(1.03, 1.1)
+HEED = Heed(1.04, 1.1)
 
 
 class ZScore:

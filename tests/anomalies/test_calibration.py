@@ -61,4 +61,4 @@ def test_too_few_sizes_are_taken_for_sigmas(learned: type) -> None:
 def test_together_is_little_more_than_the_largest() -> None:
     one, other = np.array([3.0, 3.0, 0.0]), np.array([0.0, 3.0, 0.0])
 
-    np.testing.assert_allclose(together([one, other]), [3.0, 3.0 * 2**0.25, 0.0])
+    np.testing.assert_allclose(together([one, other]), [3.0, 3.0 * 2 ** (1 / 3), 0.0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,9 @@ import pytest
 
 from anomalies.detectors import DETECTORS
 from anomalies.detectors.base import Detector, Problem
+from anomalies.detectors.extents import extents
 from anomalies.detectors.grid import on_grid, resolution_of
-from anomalies.detectors.profile import beyond_training
+from anomalies.detectors.profile import beyond_training, profile_of
 from tests.contracts.test_detectors import HOUR, MONDAY, Floats, flagged, load, problem
 
 WEEK = 7 * 24
@@ -81,6 +83,21 @@ def test_a_spike_beyond_every_evening_is_found_in_the_evening(detector: Detector
     scores = detector.score(problem(values[-3 * WEEK :], **after(values[: -3 * WEEK])))
 
     assert flagged(scores)[-5 * 24 + 19]
+
+
+def test_only_the_side_that_readings_go_far_to_has_extents() -> None:
+    """A home: most hours little, some evenings much, and never below its standby. Turned upside down, the other side."""
+    grid = on_grid(problem(load(28) + np.random.default_rng(4).gamma(0.3, 200.0, 28 * 24)))
+    usual = np.ones(grid.values.size, dtype=np.bool_)
+
+    above, below = extents(grid, profile_of(grid, grid.values), usual, usual)
+    mirrored = replace(grid, values=-grid.values)
+    over, under = extents(mirrored, profile_of(mirrored, mirrored.values), usual, usual)
+
+    assert above.any()
+    assert not below.any()
+    assert not over.any()
+    np.testing.assert_allclose(under, above)
 
 
 @pytest.mark.parametrize("resolution", [1.0, 4.0])
