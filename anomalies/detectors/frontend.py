@@ -38,6 +38,7 @@ PLAIN = 4.0  # from here a reading is not part of what is expected at the second
 ODD, ODD_TRUSTED = 6.0, 8.0  # nor, from here, of what scores are calibrated on
 PLAIN_FROZEN = 3.0
 MOST_WRONG = 0.3  # where more of what vouches seems wrong, that is how the series is
+COUNTED = 48  # readings of which none is below the one before: a counter's
 
 # A series that is told exactly, and its exceptions.
 EXACT = 1e-9  # of the largest reading: what is less off is rounding
@@ -261,7 +262,19 @@ def _warnings(grid: Grid, known: Flags, profile: Profile) -> list[str]:
         told.append(
             "There are too few days to know the shape of a day; readings are held against their median."
         )
+    if _only_rises(grid.values[known]):
+        told.append(
+            "No reading is below the one before, as of a meter that counts: its level says little of what was used. "
+            "Send the differences from reading to reading."
+        )
     return told
+
+
+def _only_rises(readings: Floats) -> bool:
+    steps = np.diff(readings)
+    return (
+        readings.size >= COUNTED and bool((steps >= 0).all()) and int((steps > 0).sum()) > readings.size // 2
+    )
 
 
 def _length(step_us: int) -> str:

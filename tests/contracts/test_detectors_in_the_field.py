@@ -144,6 +144,15 @@ def test_training_that_comes_more_often_is_heeded_at_the_windows_instants(detect
     assert "every 15 minutes, those of the window every 60 minutes" in said
 
 
+def test_a_meter_that_counts_is_told_to_send_differences(detector: Detector) -> None:
+    counted = detector.score(problem(np.cumsum(load(28))))
+    used = detector.score(problem(load(28)))
+    steps = detector.score(problem(np.repeat([5.0, 6.0, 7.0], 100)))  # a setpoint that was raised twice
+
+    assert [warning for warning in counted.warnings if "meter that counts" in warning]
+    assert not [warning for found in (used, steps) for warning in found.warnings if "counts" in warning]
+
+
 @pytest.mark.parametrize("year", [2045, 2190])
 def test_a_wrong_date_costs_no_memory_of_the_years_between(detector: Detector, year: int) -> None:
     times = MONDAY + HOUR // 12 * np.arange(2_000)
