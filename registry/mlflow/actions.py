@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import count
 from typing import Any
 
 import orjson
 from django.db import transaction
-from django.utils import timezone
 
 from omarino import audit
 from omarino.authentication import Principal
@@ -70,10 +70,9 @@ def create_version(
         folders.opened(tenant_id, folders.model_file(tenant_id, path)) as file,
         artifacts.received(file.chunks(artifacts.CHUNK_BYTES)) as upload,
     ):
-        number = len(numbers_of(model)) + 1
-        label = f"v{number}.0.0"
-        if model.versions.filter(version=label).exists():
-            label = f"v{timezone.now():%Y%m%d-%H%M%S}"
+        taken = set(model.versions.values_list("version", flat=True))
+        labels = (f"v{number}.0.0" for number in count(len(numbers_of(model)) + 1))
+        label = next(label for label in labels if label not in taken)
         version = actions.register_version(
             tenant_id=tenant_id,
             by=by,

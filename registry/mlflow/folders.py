@@ -62,7 +62,10 @@ def opened(tenant_id: str, path: str) -> File[Any]:
     with _outages():
         if not _storage().exists(name):
             raise NotFound()
-        return _storage().open(name)
+        try:
+            return _storage().open(name)
+        except IsADirectoryError as fault:
+            raise NotFound() from fault
 
 
 def files_in(tenant_id: str, path: str) -> dict[str, int]:
@@ -156,6 +159,8 @@ def _outages() -> Iterator[None]:
         yield
     except FileNotFoundError as fault:
         raise NotFound() from fault
+    except (IsADirectoryError, NotADirectoryError, FileExistsError) as fault:
+        raise SourceRefused(reason="a path of it is a file and a folder at once") from fault
     except (BotoCoreError, ClientError, OSError) as fault:
         if isinstance(fault, ClientError) and fault.response["Error"]["Code"] in (
             *artifacts.MISSING_BUCKET,

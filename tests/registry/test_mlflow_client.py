@@ -235,6 +235,30 @@ def test_only_what_was_uploaded_here_is_a_source(alice: Principal, connect: Any,
     assert not ModelVersion.objects.exists()
 
 
+def test_a_version_is_named_by_the_next_number_that_is_free(alice: Principal, connect: Any) -> None:
+    make_version(alice, version="v2.0.0", artifact=models_made.lightgbm_text(5))
+    connect(alice)
+
+    log_model()
+    log_model()
+
+    names = ModelVersion.objects.order_by("uploaded_at").values_list("version", flat=True)
+    assert list(names) == ["v2.0.0", "v3.0.0", "v4.0.0"]
+
+
+@pytest.mark.parametrize("path", ["notes", "notes/first.txt/second.txt"])
+def test_what_is_a_folder_is_no_file(alice: Principal, connect: Any, path: str) -> None:
+    client = connect(alice)
+    with mlflow.start_run() as run:
+        mlflow.log_text("kept", "notes/first.txt")
+
+        with pytest.raises(Exception, match="422"):
+            mlflow.log_text("another", path)
+
+    assert mlflow.artifacts.load_text(f"{run.info.artifact_uri}/notes/first.txt") == "kept"
+    assert [file.path for file in client.list_artifacts(run.info.run_id)] == ["notes"]
+
+
 def test_runs_and_files_of_another_tenant_are_not_there(
     alice: Principal, charlie: Principal, connect: Any, tmp_path: Path
 ) -> None:
