@@ -124,11 +124,9 @@ def _wait(address: str, probe: dict[str, object], process: subprocess.Popen[byte
 def memory_mb(pid: int, marked: str = "") -> float:
     """Proportional memory of a process and all below it whose command holds `marked`."""
     root = psutil.Process(pid)
-    total = 0
-    for process in (root, *root.children(recursive=True)):
-        if marked in " ".join(process.cmdline()):
-            total += sum(part.pss for part in process.memory_maps())
-    return total / 1e6
+    meant = [each for each in (root, *root.children(recursive=True)) if marked in " ".join(each.cmdline())]
+    assert meant, f"no process below {pid} was started with {marked}"
+    return sum(part.pss for process in meant for part in process.memory_maps()) / 1e6
 
 
 def cold_load(kind: str, path: Path) -> tuple[float, float]:
