@@ -87,8 +87,8 @@ def around(grid: Grid, values: Floats, expected: Floats, *, is_seasonal: bool) -
         nothing = np.zeros(values.size)
         return Profile(expected, nothing, nothing, is_seasonal=is_seasonal)
     likes = like_days(grid, np.asarray(np.isfinite(rest).any(axis=1)))
-    low, high, middle = _tails_over_like_days(rest, likes)
-    least = MIDDLE * MAD_TO_STD * np.where(np.isfinite(middle), middle, typical / MAD_TO_STD)
+    low, high, usual = _tails_over_like_days(rest, likes)
+    least = MIDDLE * MAD_TO_STD * np.where(np.isfinite(usual), usual, typical / MAD_TO_STD)
     own = float(np.hypot(OWN * typical, GRAIN * grid.resolution))
     above, below = (
         np.hypot(np.maximum(np.nan_to_num(side) / TAIL_SIGMA, least), own) for side in (high, -low)
@@ -238,15 +238,15 @@ def _tails_over_like_days(rest: Floats, likes: Ints) -> tuple[Floats, Floats, Fl
     slots = rest.shape[1]
     beside = [np.roll(rest, shift, axis=1) for shift in (-1, 0, 1)] if slots > 2 else [rest]
     stacked = np.stack(beside, axis=-1)
-    low, high, middle = (np.empty(rest.shape) for _ in range(3))
+    low, high, usual = (np.empty(rest.shape) for _ in range(3))
     for days, readings in _on_like_days(stacked, likes):
         readings.sort(axis=-1)
         counts = counts_of(readings)
         low[days] = at_share(readings, 1.0 - TAIL, counts).T
         high[days] = at_share(readings, TAIL, counts).T
         np.abs(readings, out=readings).sort(axis=-1)
-        middle[days] = at_share(readings, 0.5, counts).T
-    return low, high, middle
+        usual[days] = at_share(readings, 0.5, counts).T
+    return low, high, usual
 
 
 def _on_like_days(stacked: Floats, likes: Ints) -> Iterator[tuple[slice, Floats]]:

@@ -100,6 +100,22 @@ def test_only_the_side_that_readings_go_far_to_has_extents() -> None:
     np.testing.assert_allclose(under, above)
 
 
+@pytest.mark.parametrize("hours", [1, 3, 12])
+def test_what_falls_through_the_floor_is_found_in_a_wild_evening(detector: Detector, hours: int) -> None:
+    """Evenings differ by 80, so that 40 less than usual is little among them; but no reading ever was below 46."""
+    rng = np.random.default_rng(hours)
+    hour = np.arange(84 * 24) % 24
+    is_evening = (hour >= 17) & (hour < 22)
+    used = np.where(is_evening, rng.gamma(1.0, 80.0, hour.size), rng.gamma(0.3, 8.0, hour.size))
+    values = np.maximum(50.0 + rng.normal(0.0, 2.0, hour.size) + used, 46.0)
+    begin = 70 * 24 + 18
+    values[begin : begin + hours] = 10.0 + rng.normal(0.0, 0.5, hours)
+
+    scores = detector.score(problem(values[42 * 24 :], **after(values[: 42 * 24])))
+
+    assert flagged(scores)[begin - 42 * 24 :][:hours].any()
+
+
 @pytest.mark.parametrize("resolution", [1.0, 4.0])
 def test_readings_in_whole_numbers_are_judged_as_well(detector: Detector, resolution: float) -> None:
     """Noise of two standard deviations is half a step, or two of them."""
