@@ -19,6 +19,8 @@ _LAST = int(datetime(9999, 12, 29, tzinfo=UTC).timestamp())
 def distinct(times: Ints, values: Floats) -> tuple[Ints, Floats]:
     """Sorted distinct times and the mean of the finite values at each; NaN where none is.
 
+    Times that are so already are returned themselves.
+
     Args:
         times: shape (n,), in any order, perhaps repeated.
         values: shape (n,).
@@ -27,10 +29,10 @@ def distinct(times: Ints, values: Floats) -> tuple[Ints, Floats]:
     (array([1, 3]), array([nan,  5.]))
     """
     values = np.where(np.isfinite(values), values, np.nan)
+    if bool((times[1:] > times[:-1]).all()):
+        return times, values
     order = np.argsort(times, kind="stable")
     times, values = times[order], values[order]
-    if times.size < 2 or bool(np.all(np.diff(times) > 0)):
-        return times, values
     found, cells = np.unique(times, return_inverse=True)
     return found, mean_per_cell(cells, values, found.size)
 

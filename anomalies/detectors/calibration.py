@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
+from scipy.special import ndtri
 
 from anomalies.detectors.base import Flags, Floats, Reach
-from anomalies.detectors.order import quantiles
+from anomalies.detectors.order import how_many, quantiles
 
 # Shares of the sizes at which a size is given the rank's sigma. Without training readings they end where faults
 # may begin; with them only what looks plainly wrong was left out, so the tail itself can be trusted.
 ALONE_KNOTS = np.array([0.5, 0.65, 0.78, 0.87, 0.92])
 TRAINED_KNOTS = np.array([0.5, 0.65, 0.78, 0.88, 0.94, 0.97, 0.985])
 CALM_KNOTS = np.array([0.4, 0.65])  # at first sight, when nothing was left out yet
+RUN_KNOTS = np.array([0.5, 0.8, 0.9, 0.95])
 COMMON = 0.78  # up to this share of the window's sizes none is a fault's
 TOWARDS_THE_WINDOW = 0.5  # how far the scale follows the window, whose season may be another
 LEAST_POWER, MOST_POWER = 0.4, 0.8  # the tails of meters are heavier than a normal one's
@@ -30,7 +31,7 @@ AS_THEY_ARE = Reach(np.array([0.0, 1.0]), np.array([0.0, 1.0]), 1.0)  # sizes th
 class Reference:
     """What sizes are calibrated on: cells, and usual cells of the window for their scale, each shape (n,).
 
-    window: none where the window is the reference. is_trained: the cells are training readings.
+    window: heeded with training only; without, the window is the reference. is_trained: the cells are training readings.
     """
 
     cells: Flags
@@ -46,16 +47,17 @@ def calibrated(reference: Reference, channel: Floats, most_power: float = MOST_P
     taken for standard deviations already.
     """
     sizes = np.abs(channel[reference.cells])
-    some = sizes[sizes > NOTHING]
-    if some.size < LEAST_SIZES:
+    some = sizes > NOTHING
+    if how_many(some) < LEAST_SIZES:
         return AS_THEY_ARE
     shares = TRAINED_KNOTS if reference.is_trained else ALONE_KNOTS
     knots = quantiles(sizes, shares)
-    if (knots > NOTHING).sum() < 3:  # a channel that is mostly silent: what it says when it speaks
-        knots = quantiles(some, shares)
-    knots = knots * _scale_of_the_window(np.abs(channel[reference.window]), knots, shares)
+    if how_many(knots > NOTHING) < 3:  # a channel that is mostly silent: what it says when it speaks
+        knots = quantiles(sizes[some], shares)
+    if reference.is_trained:
+        knots = knots * _scale_of_the_window(np.abs(channel[reference.window]), knots, shares)
     heard = knots > NOTHING
-    if heard.sum() < 2:
+    if how_many(heard) < 2:
         return AS_THEY_ARE
     return line(knots[heard], _sigma_of(1.0 - shares[heard]), (LEAST_POWER, most_power))
 
@@ -71,8 +73,7 @@ def calm(reference: Reference, channel: Floats) -> Reach:
 
 def tail_of_runs(sizes: Floats, share: float) -> Reach:
     """Sigma-equivalents of sizes that occur in `share` of all cells and are rare beyond that."""
-    shares = np.array([0.5, 0.8, 0.9, 0.95])
-    return line(quantiles(sizes, shares), _sigma_of(share * (1.0 - shares)), (0.3, 1.0))
+    return line(quantiles(sizes, RUN_KNOTS), _sigma_of(share * (1.0 - RUN_KNOTS)), (0.3, 1.0))
 
 
 def line(sizes: Floats, sigmas: Floats, powers: tuple[float, float]) -> Reach:
@@ -80,14 +81,15 @@ def line(sizes: Floats, sigmas: Floats, powers: tuple[float, float]) -> Reach:
     logs = np.log(np.maximum(sizes, 1e-300))
     logs = np.maximum.accumulate(logs + NOTHING * np.arange(logs.size))
     upper = slice(logs.size // 2 if logs.size > 2 else 0, None)
+    log_sigmas = np.log(sigmas)
     steep = logs[-1] - logs[upper][0] > 1e-6
-    slope = _slope(logs[upper], np.log(sigmas[upper])) if steep else powers[1]
-    return Reach(logs, np.log(sigmas), float(np.clip(slope, *powers)))
+    slope = _slope(logs[upper], log_sigmas[upper]) if steep else powers[1]
+    return Reach(logs, log_sigmas, min(max(slope, powers[0]), powers[1]))
 
 
 def _slope(x: Floats, y: Floats) -> float:
     """Of the straight line with the least squares."""
-    beside = x - x.mean()
+    beside = x - x.sum() / x.size
     return float(beside @ y / (beside @ beside))
 
 
@@ -111,4 +113,4 @@ def _scale_of_the_window(sizes: Floats, knots: Floats, shares: Floats) -> float:
 
 def _sigma_of(chance: Floats) -> Floats:
     """What a normal deviate exceeds, on either side, by this chance."""
-    return np.array([-NormalDist().inv_cdf(each / 2.0) for each in chance.tolist()])
+    return np.asarray(-ndtri(chance / 2.0))

@@ -21,7 +21,7 @@ from anomalies.detectors.calibration import (
 from anomalies.detectors.extents import extents
 from anomalies.detectors.grid import US_PER_DAY, Grid, on_grid
 from anomalies.detectors.kinds import kinds_of
-from anomalies.detectors.order import middle
+from anomalies.detectors.order import how_many, middle
 from anomalies.detectors.profile import LEAST_TRAINING, TYPICAL, Profile, beyond_training, profile_of
 from anomalies.detectors.stretches import stretches, sustained
 
@@ -89,30 +89,31 @@ def evidence_of(problem: Problem, profile: Callable[[Grid, Floats], Profile] = p
     """
     grid = on_grid(problem)
     known = np.isfinite(grid.values)
-    is_trained = int((known & grid.is_training).sum()) >= LEAST_TRAINING
+    is_trained = how_many(known & grid.is_training) >= LEAST_TRAINING
     frozen, dead = residuals.frozen(grid), residuals.dead(grid)
     learned = grid.values - beyond_training(grid)
     found = _with_a_width(grid, profile(grid, learned))
     stopped = np.maximum(frozen.score, _among(known, dead)) > PLAIN_FROZEN
     is_exact = _is_exact_with_exceptions(grid, found, known)
-    off = _first_sight(_z(grid, found), known, stopped, _reference(grid, known, is_trained))
+    z = _or_nothing(found.deviations(grid.values))
+    off = _first_sight(z, known, stopped, _reference(grid, known, is_trained))
     vouched = known & (grid.is_training | (not is_trained))
-    is_rare = int((off[vouched] > PLAIN).sum()) <= MOST_WRONG * int(vouched.sum())
+    is_rare = how_many(off[vouched] > PLAIN) <= MOST_WRONG * how_many(vouched)
     if not is_exact and is_rare and (off > PLAIN).any():
         found = _with_a_width(grid, profile(grid, np.where(off > PLAIN, np.nan, learned)))
     else:
         off = np.zeros(known.size)
     usual = known & (off <= (ODD_TRUSTED if is_trained else ODD))
     reference = _reference(grid, usual & (not is_exact), is_trained)
-    z = _z(grid, found)
-    steps = residuals.innovation(np.where(known, found.deviations(grid.values), np.nan), reference.cells)
+    deviations = found.deviations(grid.values)
+    z = _or_nothing(deviations)
     return Evidence(
         grid=grid,
         profile=found,
         z=z,
         channels=(
             z,
-            steps,
+            residuals.innovation(deviations, reference.cells),
             stretches(z, known, MUCH),
             sustained(z, known, _sustained_cells(grid)),
             *extents(grid, found, known, reference.cells),
@@ -133,17 +134,17 @@ def _is_exact_with_exceptions(grid: Grid, found: Profile, known: Flags) -> bool:
     """
     values = grid.values
     off = known & _is_off(grid, found)
-    if not off.any() or int(known.sum()) < LEAST_POINTS:
+    if not off.any() or how_many(known) < LEAST_POINTS:
         return False
     vouched = known & grid.is_training
-    told = vouched if int(vouched.sum()) >= LEAST_TRAINING else known
-    count = int(told.sum())
+    told = vouched if how_many(vouched) >= LEAST_TRAINING else known
+    count = how_many(told)
     exceptions = off & told
-    if int(exceptions.sum()) > max(1.0, (1.0 - TYPICAL) * count):
+    if how_many(exceptions) > max(1.0, (1.0 - TYPICAL) * count):
         return False
-    runs = int((exceptions[1:] & ~exceptions[:-1]).sum()) + int(exceptions[0])
+    runs = how_many(exceptions[1:] & ~exceptions[:-1]) + int(exceptions[0])
     is_rare = runs <= max(FEW_RUNS, RARE_RUNS * count)
-    return is_rare or np.unique(values[exceptions]).size > 0.5 * int(exceptions.sum())
+    return is_rare or np.unique(values[exceptions]).size > 0.5 * how_many(exceptions)
 
 
 def _is_off(grid: Grid, found: Profile) -> Flags:
@@ -154,8 +155,10 @@ def _is_off(grid: Grid, found: Profile) -> Flags:
 
 def _with_a_width(grid: Grid, found: Profile) -> Profile:
     """A profile that leaves nothing over in what it was learned from, wide enough for what else there is to be odd."""
+    if found.spread.any():
+        return found
     off = _is_off(grid, found)
-    if found.spread.any() or not off.any():
+    if not off.any():
         return found
     width = np.full(off.size, middle(np.abs(grid.values - found.expected)[off]) / ODD)
     return replace(found, above=width, below=width)
@@ -165,8 +168,9 @@ def _sustained_cells(grid: Grid) -> int:
     return max(2, round(SUSTAINED_HOURS * US_PER_DAY / (24 * grid.step_us)))
 
 
-def _z(grid: Grid, found: Profile) -> Floats:
-    return np.where(np.isfinite(grid.values), np.nan_to_num(found.deviations(grid.values)), 0.0)
+def _or_nothing(deviations: Floats) -> Floats:
+    """Deviations, 0 where nothing was read."""
+    return np.where(np.isnan(deviations), 0.0, deviations)
 
 
 def _reference(grid: Grid, usual: Flags, is_trained: bool) -> Reference:
@@ -174,14 +178,14 @@ def _reference(grid: Grid, usual: Flags, is_trained: bool) -> Reference:
     if not is_trained:
         return Reference(usual, nothing, is_trained=False)
     window = usual & grid.in_window
-    enough = int(window.sum()) >= LEAST_TRAINING
+    enough = how_many(window) >= LEAST_TRAINING
     return Reference(usual & grid.is_training, window if enough else nothing, is_trained=True)
 
 
 def _among(usual: Flags, dead: Floats) -> Floats:
     """Runs of nought in sigma-equivalents; calibrated where nought is common."""
     common = dead[usual & (dead > 0)]
-    share = common.size / max(int(usual.sum()), 1)
+    share = common.size / max(how_many(usual), 1)
     return tail_of_runs(common, share).sigma(dead) if share > COMMON_ZERO else dead
 
 
@@ -208,10 +212,10 @@ def scores(evidence: Evidence, sizes: Floats, heed: Heed, reach: Reach) -> Score
     own = calibrated(evidence.reference, sizes).sigma(sizes) * heed.of(evidence)
     own = np.where(evidence.known, own, 0.0)
     total = np.maximum.reduce((own, evidence.frozen.score, evidence.missing.score, evidence.dead))
-    can_be_said = int(evidence.known.sum()) >= LEAST_POINTS
-    total = np.clip(total, 0.0, MAX_SCORE) if can_be_said else np.zeros(total.size)
+    can_be_said = how_many(evidence.known) >= LEAST_POINTS
+    total = np.minimum(total, MAX_SCORE) if can_be_said else np.zeros(total.size)
     inside = grid.in_window & (grid.was_sent | ~evidence.known)
-    unknown = np.full(int(inside.sum()), np.nan)
+    unknown = np.full(how_many(inside), np.nan)
     return Scores(
         times=grid.times[inside],
         values=grid.values[inside],
@@ -250,9 +254,9 @@ def _warnings(grid: Grid, known: Flags, profile: Profile) -> list[str]:
             f"Training readings come every {_length(grid.thinned_us)}, those of the window every {_length(grid.step_us)}; "
             "of the first only those at the instants of the window's were heeded."
         )
-    if int(known.sum()) < LEAST_POINTS:
+    if how_many(known) < LEAST_POINTS:
         told.append(
-            f"It takes {LEAST_POINTS} readings or more to call one of them unusual; there are {int(known.sum())} here."
+            f"It takes {LEAST_POINTS} readings or more to call one of them unusual; there are {how_many(known)} here."
         )
     elif not profile.spread.any():
         told.append(
@@ -272,9 +276,7 @@ def _warnings(grid: Grid, known: Flags, profile: Profile) -> list[str]:
 
 def _only_rises(readings: Floats) -> bool:
     steps = np.diff(readings)
-    return (
-        readings.size >= COUNTED and bool((steps >= 0).all()) and int((steps > 0).sum()) > readings.size // 2
-    )
+    return readings.size >= COUNTED and bool((steps >= 0).all()) and how_many(steps > 0) > readings.size // 2
 
 
 def _length(step_us: int) -> str:

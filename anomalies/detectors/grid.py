@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from anomalies.detectors.base import Flags, Floats, Ints, Problem
+from anomalies.detectors.order import how_many
 from features.grid import distinct, mean_per_cell, usual_distance, utc_offsets, weekdays
 
 US_PER_MINUTE = 60_000_000
@@ -28,7 +29,8 @@ class Grid:
     times: epoch microseconds, shape (n,), increasing. values: NaN where nothing was read.
     in_window: from the window's first to its last time. was_sent: the window has an entry there.
     is_training: a reading the caller vouches for. day, slot: where the cell lies on the site's clock,
-    days counted from the first, whole weeks of long holes left out; weekday: Monday is 0.
+    days counted from the first, whole weeks of long holes left out; place: in a table of days and slots, row by
+    row; weekday: Monday is 0.
     resolution: of the meter, in the unit of the series; 0 where none shows.
     shared: how many readings of the window share a cell with one before. thinned_us: the step of training readings
     that came more often than the window's and were thinned to its step; 0 where none was.
@@ -42,6 +44,7 @@ class Grid:
     is_training: Flags
     day: Ints
     slot: Ints
+    place: Ints
     slots: int
     weekday: Ints  # of each day, shape (days,)
     resolution: float
@@ -85,6 +88,8 @@ def on_grid(problem: Problem) -> Grid:
     first = int(dates[0])
     length = int(dates[-1]) - first + 1
     slots = _slots(step, length, times.size)
+    day = dates - first
+    slot = np.minimum((wall % US_PER_DAY) * slots // US_PER_DAY, slots - 1)
     return Grid(
         step_us=step,
         times=grid_times,
@@ -92,12 +97,13 @@ def on_grid(problem: Problem) -> Grid:
         in_window=in_window,
         was_sent=was_sent,
         is_training=~in_window & ~np.isnan(means),
-        day=dates - first,
-        slot=np.minimum((wall % US_PER_DAY) * slots // US_PER_DAY, slots - 1),
+        day=day,
+        slot=slot,
+        place=day * slots + slot,
         slots=slots,
         weekday=weekdays(first + np.arange(length)),
         resolution=resolution_of(values),
-        shared=window[0].size - int(was_sent.sum()),
+        shared=window[0].size - how_many(was_sent),
         thinned_us=thinned,
     )
 

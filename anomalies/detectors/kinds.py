@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from anomalies.detectors.base import Flags, Floats, Ints
-from anomalies.detectors.order import middle
+from anomalies.detectors.order import how_many, middle
 
 KINDS = (
     "unusual",
@@ -24,7 +22,7 @@ UNUSUAL, SPIKE, DROP, STUCK, SHIFT, SCALE, MISSING, DRIFT, NIGHT = range(len(KIN
 NAMED_FROM = 2.0  # score; what is below belongs to no episode
 CORE_SHARE = 0.3  # of an episode's largest deviation: what is named
 BRIDGED_HOURS = 3.0  # between two parts of one episode
-FACTORS = (0.001, 0.01, 0.1, 10.0, 100.0, 1000.0)
+TENS = (-3, -2, -1, 1, 2, 3)  # powers of them that units and factors are wrong by
 SPIKE_POINTS = 2
 ONE_SIDED = 0.9
 NIGHT_HOURS = 3.0
@@ -85,13 +83,11 @@ def _kind_of_episode(
 ) -> int:
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = values / expected
-    factor = _factor(ratio[np.isfinite(ratio)])
-    one_sided = max(np.count_nonzero(z > 0), np.count_nonzero(z < 0)) >= ONE_SIDED * z.size
-    if factor is not None:
+    if _is_a_factor(ratio[np.isfinite(ratio)]):
         return SCALE
-    if not one_sided:
+    if max(how_many(z > 0), how_many(z < 0)) < ONE_SIDED * z.size:
         return UNUSUAL
-    at_night = hour is not None and ((hour >= 21) | (hour < 6)).mean() > ONE_SIDED
+    at_night = hour is not None and how_many((hour >= 21) | (hour < 6)) > ONE_SIDED * hour.size
     if at_night and z.mean() > 0 and values.size >= NIGHT_HOURS * per_hour:
         return NIGHT
     if values.size < LONG_HOURS * per_hour:
@@ -102,13 +98,11 @@ def _kind_of_episode(
     return DRIFT if last > GROWS * first else SHIFT
 
 
-def _factor(ratios: Floats) -> float | None:
-    """The power of ten by which most readings are off, if there is one."""
+def _is_a_factor(ratios: Floats) -> bool:
+    """Whether most readings are off by the same power of ten."""
     positive = ratios[ratios > 0]
     if positive.size < max(3, 0.7 * ratios.size):
-        return None
-    tens = np.log10(positive)
-    typical = middle(tens)
-    width = middle(np.abs(tens - typical))
-    nearest = min(FACTORS, key=lambda factor: abs(math.log10(factor) - typical))
-    return nearest if abs(math.log10(nearest) - typical) < 0.2 and width < 0.2 else None
+        return False
+    logs = np.log10(positive)
+    typical = middle(logs)
+    return min(abs(tens - typical) for tens in TENS) < 0.2 and middle(np.abs(logs - typical)) < 0.2

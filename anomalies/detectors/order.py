@@ -1,10 +1,15 @@
-"""Medians and quantiles of few values, of which numpy's spend most of their time on other cases than these."""
+"""Counts, medians and quantiles of few values: numpy's spend most of their time on other cases than these."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from anomalies.detectors.base import Floats, Ints
+from anomalies.detectors.base import Flags, Floats, Ints
+
+
+def how_many(flags: Flags) -> int:
+    """How many are true, as `flags.sum()`, which takes four times as long for a thousand."""
+    return int(np.count_nonzero(flags))
 
 
 def middle(values: Floats) -> float:
@@ -37,15 +42,19 @@ def median(table: Floats) -> Floats:
 
 
 def at_share(ordered: Floats, share: float, counts: Ints | None = None) -> Floats:
-    """Quantile over the last axis of what is sorted along it with NaN last; NaN where nothing else is."""
+    """Quantile over the last axis of what is sorted along it with NaN last; NaN where nothing else is.
+
+    Args:
+        ordered: shape (..., n). counts: how many of each are not NaN, shape (...), where that is known.
+    """
     counts = counts_of(ordered) if counts is None else counts
-    at = np.maximum(share * (counts - 1), 0.0)
-    low = at.astype(np.int64)
-    high = np.minimum(low + 1, np.maximum(counts - 1, 0))
+    at = share * (counts - 1)
+    low = at.astype(np.int64)  # of none the first, which is NaN
+    part = at - low
     flat = ordered.reshape(-1)
-    begins = ordered.shape[-1] * np.arange(counts.size).reshape(counts.shape)
-    first, second = flat[begins + low], flat[begins + high]
-    return np.asarray(np.where(counts > 0, first + (at - low) * (second - first), np.nan))
+    low += np.arange(0, flat.size, ordered.shape[-1]).reshape(ordered.shape[:-1])
+    first = flat.take(low)
+    return np.asarray(first + part * (flat.take(low + (part > 0.0)) - first))
 
 
 def counts_of(ordered: Floats) -> Ints:
@@ -53,5 +62,6 @@ def counts_of(ordered: Floats) -> Ints:
     full = ordered.shape[-1]
     counts = np.full(ordered.shape[:-1], full)
     gaps = np.isnan(ordered[..., -1])
-    counts[gaps] = full - np.isnan(ordered[gaps]).sum(axis=-1)
+    if gaps.any():
+        counts[gaps] = full - np.isnan(ordered[gaps]).sum(axis=-1)
     return counts

@@ -10,7 +10,8 @@ import numpy as np
 
 from anomalies.detectors.base import Flags, Floats, Ints
 from anomalies.detectors.grid import Grid
-from anomalies.detectors.order import at_share, counts_of, median, middle, quantiles
+from anomalies.detectors.order import at_share, how_many, median, middle, quantiles
+from features.grid import mean_per_cell
 
 SAME_WEEKDAY = 8  # like days a day is compared with: the nearest of its own weekday,
 SAME_TYPE = 8  # and the nearest working days, or days of the weekend
@@ -62,7 +63,7 @@ def profile_of(grid: Grid, values: Floats) -> Profile:
         values: of the grid's cells, shape (n,); NaN where there is no reading, or none to learn from.
     """
     table = folded(grid, values)
-    if int(np.isfinite(table).any(axis=1).sum()) < LEAST_DAYS:
+    if how_many(np.asarray(np.isfinite(table).any(axis=1))) < LEAST_DAYS:
         return _without_season(values)
     rough = median(table.T)  # by slot, over all days
     rough = np.where(np.isfinite(rough), rough, median(rough[None, :])[0])
@@ -71,7 +72,7 @@ def profile_of(grid: Grid, values: Floats) -> Profile:
     likes = like_days(grid, np.asarray(np.isfinite(table).any(axis=1)))
     shape = _over_like_days(flat, likes)
     shape = np.where(np.isfinite(shape), shape, rough[None, :])
-    expected = (shape + level[:, None])[grid.day, grid.slot]
+    expected = (shape + level[:, None]).take(grid.place)
     return around(grid, values, expected, is_seasonal=grid.slots > 1)
 
 
@@ -91,9 +92,9 @@ def around(grid: Grid, values: Floats, expected: Floats, *, is_seasonal: bool) -
     least = MIDDLE * MAD_TO_STD * np.where(np.isfinite(usual), usual, typical / MAD_TO_STD)
     own = float(np.hypot(OWN * typical, GRAIN * grid.resolution))
     above, below = (
-        np.hypot(np.maximum(np.nan_to_num(side) / TAIL_SIGMA, least), own) for side in (high, -low)
+        np.hypot(np.fmax(side / TAIL_SIGMA, least), own).take(grid.place) for side in (high, -low)
     )
-    return Profile(expected, above[grid.day, grid.slot], below[grid.day, grid.slot], is_seasonal)
+    return Profile(expected, above, below, is_seasonal)
 
 
 def shared_on_like_days(grid: Grid, rest: Floats) -> Floats:
@@ -104,21 +105,22 @@ def shared_on_like_days(grid: Grid, rest: Floats) -> Floats:
     """
     table = folded(grid, rest)
     shared = _over_like_days(table, like_days(grid, np.asarray(np.isfinite(table).any(axis=1))))
-    return np.nan_to_num(shared)[grid.day, grid.slot]
+    return np.nan_to_num(shared).take(grid.place)
 
 
 def share_on_like_days(grid: Grid, is_it: Flags, known: Flags) -> Floats:
     """How often it is so on like days around that time, shape (n,), in (0, 1): (hits + 1) / (readings + 2)."""
-    where = grid.day * grid.slots + grid.slot
     sums = []
     for flags in (is_it, known):
-        table = np.bincount(where[flags], minlength=grid.days * grid.slots).reshape(grid.days, grid.slots)
+        table = np.bincount(grid.place[flags], minlength=grid.days * grid.slots).reshape(
+            grid.days, grid.slots
+        )
         if grid.slots > 2:
             table = table + np.roll(table, 1, axis=1) + np.roll(table, -1, axis=1)
         sums.append(np.vstack((table, np.zeros(grid.slots, dtype=table.dtype))))
     likes = like_days(grid, np.asarray(sums[1][:-1].any(axis=1)))
     hits, seen = (table[likes].sum(axis=1) for table in sums)
-    return np.asarray(((hits + 1.0) / (seen + 2.0))[grid.day, grid.slot])
+    return np.asarray(((hits + 1.0) / (seen + 2.0)).take(grid.place))
 
 
 def beyond_training(grid: Grid) -> Floats:
@@ -130,7 +132,7 @@ def beyond_training(grid: Grid) -> Floats:
     comes to be too far only later in the window shows when it begins, and may be the season.
     """
     vouched = np.unique(grid.day[grid.is_training])
-    if int(grid.is_training.sum()) < LEAST_TRAINING or vouched.size < LEAST_DAYS:
+    if how_many(grid.is_training) < LEAST_TRAINING or vouched.size < LEAST_DAYS:
         return np.zeros(grid.values.size)
     table = folded(grid, grid.values)
     usual = median(table[vouched].T)
@@ -176,7 +178,7 @@ def _moves(level: Floats, days: int) -> Floats:
 
 
 def like_days(grid: Grid, is_known: Flags) -> Ints:
-    """Days that each day is compared with, shape (days, SAME_WEEKDAY + SAME_TYPE); -1 where there is none."""
+    """Days that each day is compared with, shape (days, SAME_WEEKDAY + SAME_TYPE at most); -1 where there is none."""
     find = _kept_like_days if grid.days <= MOST_KEPT_DAYS else _like_days
     return find(grid.weekday.astype(np.int8).tobytes(), is_known.tobytes())
 
@@ -192,6 +194,9 @@ def _like_days(weekdays: bytes, known: bytes) -> Ints:
         kin = days[(is_weekend == (weekday >= 5)) & (weekday_of != weekday) & is_known]
         likes[mine, :SAME_WEEKDAY] = _nearest(mine, same, SAME_WEEKDAY)
         likes[mine, SAME_WEEKDAY:] = _nearest(mine, kin, SAME_TYPE)
+    is_met = np.asarray((likes >= 0).any(axis=0))
+    is_met[0] = True  # a column of none, rather than no column
+    likes = np.ascontiguousarray(likes[:, is_met])
     likes.setflags(write=False)
     return likes
 
@@ -216,52 +221,52 @@ def _nearest(mine: Ints, others: Ints, count: int) -> Ints:
 
 def folded(grid: Grid, values: Floats) -> Floats:
     """Shape (days, slots): the mean of what lies in a slot of a day; NaN where nothing does."""
-    where = grid.day * grid.slots + grid.slot
-    known = np.isfinite(values)
-    size = grid.days * grid.slots
-    counts = np.bincount(where[known], minlength=size)
-    sums = np.bincount(where[known], weights=values[known], minlength=size)
-    table = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
-    return table.reshape(grid.days, grid.slots)
+    return mean_per_cell(grid.place, values, grid.days * grid.slots).reshape(grid.days, grid.slots)
 
 
 def _over_like_days(table: Floats, likes: Ints) -> Floats:
     """Median over like days of each day and slot; NaN where there is none."""
     answer = np.empty(table.shape)
-    for days, readings in _on_like_days(table[:, :, None], likes):
-        answer[days] = median(readings).T
+    for days, ordered, counts in _on_like_days(table[:, :, None], likes):
+        answer[days] = at_share(ordered, 0.5, counts)
     return answer
 
 
 def _tails_over_like_days(rest: Floats, likes: Ints) -> tuple[Floats, Floats, Floats]:
     """Lower and upper quantile, and the median size, over like days and the slots beside; NaN where none is."""
     slots = rest.shape[1]
-    beside = [np.roll(rest, shift, axis=1) for shift in (-1, 0, 1)] if slots > 2 else [rest]
-    stacked = np.stack(beside, axis=-1)
+    round_the_clock = np.hstack((rest[:, -1:], rest, rest[:, :1]))
+    beside = [round_the_clock[:, shift : shift + slots] for shift in range(3)] if slots > 2 else [rest]
     low, high, usual = (np.empty(rest.shape) for _ in range(3))
-    for days, readings in _on_like_days(stacked, likes):
-        readings.sort(axis=-1)
-        counts = counts_of(readings)
-        low[days] = at_share(readings, 1.0 - TAIL, counts).T
-        high[days] = at_share(readings, TAIL, counts).T
-        np.abs(readings, out=readings).sort(axis=-1)
-        usual[days] = at_share(readings, 0.5, counts).T
+    for days, ordered, counts in _on_like_days(np.stack(beside, axis=-1), likes):
+        low[days] = at_share(ordered, 1.0 - TAIL, counts)
+        high[days] = at_share(ordered, TAIL, counts)
+        np.abs(ordered, out=ordered).sort(axis=-1)
+        usual[days] = at_share(ordered, 0.5, counts)
     return low, high, usual
 
 
-def _on_like_days(stacked: Floats, likes: Ints) -> Iterator[tuple[slice, Floats]]:
-    """What was read on the like days of a few days at a time, shape (slots, days, likes x around).
+def _on_like_days(stacked: Floats, likes: Ints) -> Iterator[tuple[slice, Floats, Ints]]:
+    """What was read on the like days of a few days at a time, in order, and how many.
 
     Args:
         stacked: shape (days, slots, around). likes: shape (days, likes); -1 stands for a day of NaN.
+
+    Yields:
+        The days, shape (days, slots, likes x around) with NaN last, and how many are not NaN, shape (days, slots).
     """
-    _, slots, around = stacked.shape
-    by_slot = np.full((slots, stacked.shape[0] + 1, around), np.nan)
-    by_slot[:, :-1] = stacked.transpose(1, 0, 2)
+    days, slots, around = stacked.shape
+    padded = np.full((days + 1, slots, around), np.nan)
+    padded[:-1] = stacked
+    seen = np.count_nonzero(~np.isnan(padded), axis=-1)
     chunk = max(1, READINGS_AT_ONCE // (slots * likes.shape[1] * around))
-    for begin in range(0, likes.shape[0], chunk):
+    for begin in range(0, days, chunk):
         part = likes[begin : begin + chunk]
-        yield slice(begin, begin + part.shape[0]), by_slot[:, part].reshape(slots, part.shape[0], -1)
+        by_like = padded.take(part, axis=0, mode="wrap")  # wrapped, -1 is the last day
+        ordered = by_like.transpose(0, 2, 1, 3).reshape(part.shape[0], slots, -1)
+        ordered.sort(axis=-1)
+        counts = seen.take(part, axis=0, mode="wrap").sum(axis=1)
+        yield slice(begin, begin + part.shape[0]), ordered, counts
 
 
 def _against_days_of_its_type(grid: Grid, daily: Floats) -> Floats:
@@ -285,9 +290,8 @@ def slow_level(daily: Floats, days: int = LEVEL_DAYS) -> Floats:
     known = np.flatnonzero(np.isfinite(daily))
     filled = daily[known]
     width = min(days, filled.size)
-    windows = np.lib.stride_tricks.sliding_window_view(filled, width)
-    medians = median(windows)
-    at = np.clip(np.arange(filled.size) - width // 2, 0, medians.size - 1)
+    medians = median(filled[np.arange(filled.size - width + 1)[:, None] + np.arange(width)])
+    at = np.minimum(np.maximum(np.arange(filled.size) - width // 2, 0), medians.size - 1)
     return np.asarray(np.interp(np.arange(daily.size), known, medians[at]))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from anomalies.detectors.base import MAX_SCORE, Flags, Floats, Ints
 from anomalies.detectors.grid import Grid
-from anomalies.detectors.order import middle
+from anomalies.detectors.order import how_many, middle
 from anomalies.detectors.profile import share_on_like_days
 
 LEAST_RUN = 5  # equal readings in a row below this are chance, whatever the odds
@@ -37,13 +37,14 @@ def innovation(z: Floats, reference: Flags) -> Floats:
     The deviation is tracked by a first-order autoregression that follows at most STEP_CLIP spreads a step,
     so one wild value does not make the next one look wild.
     """
-    clipped = np.clip(z, -3.0, 3.0)
+    clipped = np.minimum(np.maximum(z, -3.0), 3.0)
     before, after = clipped[:-1], clipped[1:]
     pairs = np.isfinite(before) & np.isfinite(after) & reference[1:]
-    if pairs.sum() < LEAST_STEPS:
+    if how_many(pairs) < LEAST_STEPS:
         return np.zeros(z.size)
-    phi = float(np.clip(before[pairs] @ after[pairs] / max(before[pairs] @ before[pairs], 1e-12), 0.0, 0.98))
-    width = max(1.4826 * middle(np.abs(after[pairs] - phi * before[pairs])), 1e-6)
+    before, after = before[pairs], after[pairs]
+    phi = min(max(float(before @ after) / max(float(before @ before), 1e-12), 0.0), 0.98)
+    width = max(1.4826 * middle(np.abs(after - phi * before)), 1e-6)
     step = z - _tracked(z, phi, STEP_CLIP * width)
     away = np.minimum(np.abs(step), 2.0 * np.abs(z)) / width
     return np.asarray(np.where(step * z > 0, np.copysign(away, step), 0.0))
@@ -85,15 +86,15 @@ def frozen(grid: Grid) -> Runs:
     values = grid.values
     known = np.isfinite(values)
     length, group = _runs(np.where(known, values, np.inf), known)
-    repeats = int(((values[1:] == values[:-1]) & known[1:]).sum())
-    chance = (repeats + 1.0) / (int(known.sum()) + 2.0)
+    repeats = how_many((values[1:] == values[:-1]) & known[1:])
+    chance = (repeats + 1.0) / (how_many(known) + 2.0)
     score = _sigma_of_log(np.log(chance) * np.maximum(length - 1, 0))
     score[(length < LEAST_RUN) | ~known] = 0.0
     for value in np.unique(values[score > 0.0]):
         at = values == value
         runs = np.unique(group[at])
-        elsewhere = int(at.sum()) - int(length[at].max())
-        if runs.size > RESTS_IN and elsewhere >= RESTING_SHARE * known.sum():
+        elsewhere = how_many(at) - int(length[at].max())
+        if runs.size > RESTS_IN and elsewhere >= RESTING_SHARE * how_many(known):
             score[at] = 0.0
         else:
             second = np.sort(length[np.searchsorted(group, runs)])[-2] if runs.size > 1 else 0
@@ -128,7 +129,7 @@ def missing(grid: Grid) -> Runs:
     gone = ~np.isfinite(grid.values)
     length, _ = _runs(gone.astype(np.float64), np.ones(gone.size, dtype=np.bool_))
     inside = gone & grid.in_window
-    outside_count = float((gone & (length < LEAST_GAP)).sum())
+    outside_count = how_many(gone & (length < LEAST_GAP))
     rate = min(0.5, (outside_count + 1.0) / (gone.size + 2.0))
     score = _sigma_of_log(np.log(rate) + np.log(0.5) * np.maximum(length - 1, 0))
     if rate > 0.2:  # gaps are how this series comes

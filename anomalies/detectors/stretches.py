@@ -11,8 +11,7 @@ from anomalies.detectors.base import Flags, Floats, Ints
 
 LIMIT = 4.0  # spreads; what is further off counts as this much, so that a spike is no stretch
 DEEPEST = 4.0  # how far the sum may fall within a stretch; what lies beyond is another one
-EVEN = 1.0  # of the stretch's mean: a cell that is less off itself is told less loudly,
-QUIETEST = 0.1  # down to this share
+QUIETEST = 0.1  # a cell that is less off than its stretch is told less loudly, down to this share
 
 
 def stretches(z: Floats, known: Flags, excused: float) -> Floats:
@@ -23,12 +22,12 @@ def stretches(z: Floats, known: Flags, excused: float) -> Floats:
         excused: spreads taken off each deviation before it counts; a small one finds long, slight stretches,
             a large one short ones.
     """
-    limited = np.clip(z, -LIMIT, LIMIT)
+    limited = np.where(known, np.minimum(np.maximum(z, -LIMIT), LIMIT), 0.0)
     sides = []
-    for sign in (1.0, -1.0):
-        total, mean = best_stretches(np.where(known, sign * limited, 0.0) - excused)
-        own = sign * limited / np.maximum(EVEN * (mean + excused), 1e-9)
-        sides.append(total * np.clip(own, QUIETEST, 1.0))
+    for side in (limited, -limited):
+        total, mean = best_stretches(side - excused)
+        own = side / np.maximum(mean + excused, 1e-9)
+        sides.append(total * np.minimum(np.maximum(own, QUIETEST), 1.0))
     up, down = sides
     return np.asarray(np.where(up >= down, up, -down))
 
