@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -67,14 +68,14 @@ def _robust_ridge(seen: Floats, wanted: Floats) -> Floats:
     """Coefficients by Huber's loss, iteratively reweighted; the constant is not shrunk."""
     penalty = np.full(seen.shape[1], 1e-3 * wanted.size / 100)
     penalty[0] = 1e-9
-    weights = np.ones(wanted.size)
-    found = np.zeros(seen.shape[1])
-    for _ in range(ROUNDS):
-        weighted = seen * np.sqrt(weights)[:, None]
-        found = np.linalg.solve(weighted.T @ weighted + np.diag(penalty), seen.T @ (weights * wanted))
+    gram, moment = seen.T @ seen + np.diag(penalty), seen.T @ wanted
+    found = np.linalg.solve(gram, moment)
+    for _ in range(ROUNDS - 1):
         rest = np.abs(wanted - seen @ found)
         width = max(1.4826 * middle(rest), 1e-9)
-        weights = 1.0 / np.maximum(rest / (HUBER * width), 1.0)
+        far = np.flatnonzero(rest > HUBER * width)  # the others weigh as much as at first
+        less = seen[far] * (1.0 - HUBER * width / rest[far])[:, None]
+        found = np.linalg.solve(gram - seen[far].T @ less, moment - less.T @ wanted[far])
     return found
 
 
@@ -111,16 +112,24 @@ def _design(grid: Grid) -> Design:
     """Waves of the day (apart for weekends) and of the week, and a bend of the trend every BEND_DAYS."""
     day = grid.day + grid.slot / grid.slots
     length = max(float(day[-1]), 1.0)
-    bends = np.linspace(0.0, length, int(np.clip(length / BEND_DAYS, 1, MOST_BENDS)) + 1)[1:-1]
-    of_week = np.arange(7 * grid.slots) / grid.slots
+    bends = np.linspace(0.0, length, int(min(max(length / BEND_DAYS, 1), MOST_BENDS)) + 1)[1:-1]
+    which = grid.weekday[grid.day] * grid.slots + grid.slot
+    return Design(_shapes(grid.slots), which, day, bends)
+
+
+@lru_cache(maxsize=4)
+def _shapes(slots: int) -> Floats:
+    """1, weekend, and the waves, by weekday and slot, shape (7 x slots, p)."""
+    of_week = np.arange(7 * slots) / slots
     weekend = (of_week >= 5).astype(np.float64)
     columns = [np.ones(of_week.size), weekend]
-    for order in range(1, min(DAY_WAVES, grid.slots // 2) + 1):
+    for order in range(1, min(DAY_WAVES, slots // 2) + 1):
         angle = 2 * np.pi * order * of_week
         waves = (np.sin(angle), np.cos(angle))
         columns += [*waves, *(weekend * wave for wave in waves)]
     for order in range(1, WEEK_WAVES + 1):
         angle = 2 * np.pi * order * of_week / 7
         columns += [np.sin(angle), np.cos(angle)]
-    which = grid.weekday[grid.day] * grid.slots + grid.slot
-    return Design(np.column_stack(columns), which, day, bends)
+    shapes = np.column_stack(columns)
+    shapes.setflags(write=False)
+    return shapes
