@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections import Counter
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -122,8 +123,8 @@ def give_feedback(
 
 def _tell(detection: Detection, began: float) -> None:
     metrics.PREDICTIONS.labels("anomaly", detection.method).inc()
-    for row in detection.anomalies:
-        metrics.ANOMALIES.labels(detection.method, row["severity"]).inc()
+    for severity, count in Counter(row["severity"] for row in detection.anomalies).items():
+        metrics.ANOMALIES.labels(detection.method, severity).inc(count)
     log.info(
         "anomalies_detected",
         tenant_id=detection.tenant_id,

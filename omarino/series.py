@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from drf_spectacular.utils import extend_schema_field
 from numpy.typing import NDArray
 from rest_framework import serializers
@@ -49,19 +50,34 @@ class Points:
         return Points(self.times_us[earlier], self.values[earlier])
 
 
-def parse_timestamps_us(texts: list[Any]) -> NDArray[np.int64]:
+def parse_timestamps_us(texts: list[str]) -> NDArray[np.int64]:
     """ISO 8601 texts as microseconds since 1970 UTC; without a zone they are UTC. ValueError names no row.
 
     >>> parse_timestamps_us(["1970-01-01T01:00:00+01:00", "1970-01-01 00:00:01"]).tolist()
     [0, 1000000]
     """
-    if not RELATIVE.isdisjoint(texts):
-        raise ValueError("a time depends on when it is read")
-    times = pd.to_datetime(pd.Index(texts, dtype="object"), format="ISO8601", utc=True).as_unit("us")
-    times_us = np.array(times.asi8, dtype=np.int64)  # of none at all: the least there is
+    try:
+        _parsed_by_arrow(texts[:1])  # what it refuses takes it longer than what it takes
+        times_us = _parsed_by_arrow(texts)
+    except pa.ArrowInvalid:
+        times_us = _parsed_by_pandas(texts)
     if ((times_us < to_us(EARLIEST)) | (times_us >= to_us(LATEST))).any():
         raise ValueError("a time is missing or outside 1970..2199")
     return times_us
+
+
+def _parsed_by_arrow(texts: list[str]) -> NDArray[np.int64]:
+    """A third to a sixth of the time of pandas; raises ArrowInvalid without a zone or beyond microseconds."""
+    moments = pa.array(texts, pa.string()).cast(pa.timestamp("us", "UTC"))
+    return np.array(moments.cast(pa.int64()))
+
+
+def _parsed_by_pandas(texts: list[str]) -> NDArray[np.int64]:
+    """Raises ValueError for what is no time; NaT, as of an empty text, is the least of all int64."""
+    if not RELATIVE.isdisjoint(texts):
+        raise ValueError("a time depends on when it is read")
+    times = pd.to_datetime(pd.Index(texts, dtype="object"), format="ISO8601", utc=True, cache=False)
+    return np.array(times.as_unit("us").asi8, dtype=np.int64)
 
 
 @extend_schema_field(

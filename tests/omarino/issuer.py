@@ -99,7 +99,7 @@ def running_issuer() -> Iterator[Issuer]:
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             try:
-                for start in range(0, len(body), 16 if issuer.drip_s else len(body)):
+                for start in range(0, len(body), 16 if issuer.drip_s else max(len(body), 1)):
                     self.wfile.write(body[start : start + 16] if issuer.drip_s else body)
                     time.sleep(issuer.drip_s)
             except OSError:
