@@ -20,7 +20,7 @@ from anomalies.feedback import suggested_sensitivity
 from anomalies.findings import Findings, Row, texts
 from anomalies.models import Detection, Feedback, SeriesSource
 from features import history
-from features.models import Asset
+from features.known import KnownAsset, known_assets
 from omarino import audit, metrics
 from omarino.epoch import from_us, to_us
 from omarino.errors import NotFound
@@ -53,7 +53,7 @@ def detect(
     Returns the kept detection and the rows to answer: the flagged points, or all with `include_scores`.
     """
     began = time.perf_counter()
-    asset = Asset.objects.for_tenant(tenant_id).filter(asset_id=asset_id).first()
+    asset = known_assets(tenant_id=tenant_id, asset_ids=[asset_id]).get(asset_id)
     window, training = time_series, training_data or NO_POINTS
     if window is None:
         window, training = _stored(tenant_id, asset_id, lookback_hours, as_of, training_data)
@@ -156,7 +156,7 @@ def _stored(
     return Points(times[inside], values[inside]), training_data or Points(times[~inside], values[~inside])
 
 
-def _problem(window: Points, training: Points, asset: Asset | None) -> Problem:
+def _problem(window: Points, training: Points, asset: KnownAsset | None) -> Problem:
     return Problem(
         times=window.times_us,
         values=window.values,

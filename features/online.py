@@ -11,38 +11,24 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple, cast
+from typing import Any
 from urllib.parse import quote
 
 import numpy as np
 import structlog
 from django.core.cache import cache
-from django.db import connection
 from django.utils import timezone
 from redis.exceptions import RedisError
 
 from features import compute, history
 from features.catalog import Choice, Feature, WeatherAt
 from features.errors import AssetUnknown
+from features.known import KnownAsset, known_assets
 from omarino import metrics
 from omarino.epoch import MICROSECOND, to_us
 
 WEATHER_KEEPS = timedelta(microseconds=compute.WEATHER_KEEPS_US)
-_KNOWN = """
-SELECT asset_id::text, id, data_version, timezone::text, interval_minutes FROM features_asset
-WHERE tenant_id = %s AND asset_id = ANY(%s)
-"""
 log = structlog.get_logger(__name__)
-
-
-class _Known(NamedTuple):
-    """What a value depends on of its asset."""
-
-    asset_id: str
-    pk: int  # removed and made again, an asset counts its versions from the start
-    data_version: int
-    timezone: str
-    interval_minutes: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +109,7 @@ def get(*, tenant_id: str, asset_id: str, question: Question) -> Answer:
 def get_batch(*, tenant_id: str, asset_ids: Sequence[str], question: Question) -> list[Answer]:
     """Of the assets that there are, in the order asked for; readings of all of them in one query."""
     # The version is read before the readings: what is stored in between makes a key that nobody asks for.
-    rows = cast(Any, connection).ask(_KNOWN, [tenant_id, list(dict.fromkeys(asset_ids))])
-    known = {asset.asset_id: asset for asset in map(_Known._make, rows)}
+    known = known_assets(tenant_id=tenant_id, asset_ids=asset_ids)
     assets = [known[asset_id] for asset_id in dict.fromkeys(asset_ids) if asset_id in known]
     keys = {asset.asset_id: _key(tenant_id, asset, question) for asset in assets}
     cached = DOOR.fetch(list(keys.values()))
@@ -139,7 +124,7 @@ def get_batch(*, tenant_id: str, asset_ids: Sequence[str], question: Question) -
     ]
 
 
-def _key(tenant_id: str, asset: _Known, question: Question) -> str:
+def _key(tenant_id: str, asset: KnownAsset, question: Question) -> str:
     depends_on = (
         tenant_id,
         *asset,
@@ -153,7 +138,7 @@ def _key(tenant_id: str, asset: _Known, question: Question) -> str:
 
 
 def _computed(
-    tenant_id: str, assets: Sequence[_Known], question: Question
+    tenant_id: str, assets: Sequence[KnownAsset], question: Question
 ) -> dict[str, dict[str, float | int | None]]:
     if not assets:
         return {}

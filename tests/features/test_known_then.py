@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from features import history, online
 from features.actions import remove_asset
 from features.catalog import FEATURES, choose
+from features.known import known_assets
 from features.models import Asset, Reading, ReadingRevision, Weather, WeatherRevision
 from omarino.authentication import Principal
 from tests.factories import make_readings, make_weather
@@ -138,9 +139,8 @@ EVERY = list(FEATURES)
 def answer(as_known_at: datetime | None = None) -> dict[str, Any]:
     question = online.Question(choose(None, EVERY), AS_OF, timedelta(hours=8760), as_known_at)
     # not through the cache, whose key would hide a leak: another version of the data is another key anyway
-    rows = Asset.objects.for_tenant("alpha").values_list(*online._Known._fields)
-    assets = [online._Known(*row) for row in rows]
-    return online._computed("alpha", assets, question)["main-meter"]
+    assets = known_assets(tenant_id="alpha", asset_ids=["main-meter"])
+    return online._computed("alpha", list(assets.values()), question)["main-meter"]
 
 
 changes = st.lists(
