@@ -230,6 +230,7 @@ def scores(evidence: Evidence, sizes: Floats, heed: Heed, reach: Reach) -> Score
             z=evidence.z,
             values=grid.values,
             expected=evidence.profile.expected,
+            spread=evidence.profile.side_of(grid.values),
             frozen=evidence.frozen.score,
             missing=evidence.missing.score,
             score=total,

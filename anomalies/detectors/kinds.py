@@ -22,12 +22,23 @@ UNUSUAL, SPIKE, DROP, STUCK, SHIFT, SCALE, MISSING, DRIFT, NIGHT = range(len(KIN
 NAMED_FROM = 2.0  # score; what is below belongs to no episode
 CORE_SHARE = 0.3  # of an episode's largest deviation: what is named
 BRIDGED_HOURS = 3.0  # between two parts of one episode
-TENS = (-3, -2, -1, 1, 2, 3)  # powers of them that units and factors are wrong by
 SPIKE_POINTS = 2
 ONE_SIDED = 0.9
-NIGHT_HOURS = 3.0
+AT_NIGHT, NIGHT_HOURS = 0.8, 2.0  # share of an episode that lies between nine and six, and how long it is
 LONG_HOURS = 6.0
-GROWS = 1.4  # from its first third to its last: a drift
+GROSS = 20.0  # times the most that is ever expected: no load does that
+LEAST_RATIOS = 6  # fewer readings of ten times the usual are an evening
+NEAR_TEN = 0.2  # of a power of ten, in its logarithm: what units and factors are wrong by
+ALIKE = 0.15  # how far the logarithms of those factors lie from their median, by the median
+USUAL = 1.5  # spreads; what is left over may be this much where readings were divided by that factor,
+PLAIN = 1.0  # and is more than this where they were shifted, or that would be what happened
+EXPLAINED = 0.35  # of what an episode is off: what a shift or a drift leaves over may be this much
+GROWS = 1.5  # from its first third to its last: a drift,
+SLOWLY, STRAIGHTER = (
+    1.15,
+    0.6,
+)  # as is what grows less, where a ramp leaves over so much less than a shift does
+NOTHING = 1e-300
 
 
 def kinds_of(
@@ -35,6 +46,7 @@ def kinds_of(
     z: Floats,
     values: Floats,
     expected: Floats,
+    spread: Floats,
     frozen: Floats,
     missing: Floats,
     score: Floats,
@@ -44,7 +56,8 @@ def kinds_of(
     """Name each cell's kind by the episode of scored cells it is part of; shape (n,), indices into KINDS.
 
     Args:
-        z: deviation in spreads. frozen, missing, score: sigma-equivalents.
+        z: deviation in spreads, and spread: of its side, in the unit of the values. frozen, missing, score:
+            sigma-equivalents.
         hour: hour of the day on the site's clock; None for series without hours.
         per_hour: readings an hour.
     """
@@ -58,12 +71,22 @@ def kinds_of(
     largest = np.zeros(begins.size)
     np.maximum.at(largest, episode, size)
     core = at[size >= CORE_SHARE * largest[episode]]
-    edges = np.searchsorted(core, np.append(begins, score.size))
+    bounds = np.append(begins, score.size)
+    edges, all_edges = np.searchsorted(core, bounds), np.searchsorted(at, bounds)
     named = np.full(begins.size, SPIKE, dtype=np.int64)
+    gross = GROSS * float(np.max(np.abs(expected), initial=0.0, where=np.isfinite(expected)))
     for index in np.flatnonzero(np.diff(edges) > SPIKE_POINTS).tolist():
-        cells = core[edges[index] : edges[index + 1]]
+        cells = slice(core[edges[index]], core[edges[index + 1] - 1] + 1)
+        of_it = is_known[cells]
+        if gross > 0.0 and middle(np.abs(values[core[edges[index] : edges[index + 1]]])) > gross:
+            named[index] = SCALE
+            continue
         named[index] = _kind_of_episode(
-            z[cells], values[cells], expected[cells], None if hour is None else hour[cells], per_hour
+            values[cells][of_it],
+            expected[cells][of_it],
+            spread[cells][of_it],
+            None if hour is None else hour[at[all_edges[index] : all_edges[index + 1]]],
+            per_hour,
         )
     kinds[at] = named[episode]
     kinds[is_known & (values == 0) & (z < 0) & (score >= NAMED_FROM)] = DROP
@@ -79,30 +102,58 @@ def _episodes(flags: Flags, bridge: int) -> Ints:
 
 
 def _kind_of_episode(
-    z: Floats, values: Floats, expected: Floats, hour: Floats | None, per_hour: float
+    values: Floats, expected: Floats, spread: Floats, hour: Floats | None, per_hour: float
 ) -> int:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = values / expected
-    if _is_a_factor(ratio[np.isfinite(ratio)]):
+    """What explains all readings from the first to the last of an episode's core best; UNUSUAL where nothing does.
+
+    hour: of the whole episode, or a shift would be a load at night where only nights have a narrow spread.
+    """
+    off = values - expected
+    third = off.size // 3
+    first, last = middle(off[:third]), middle(off[-third:])
+    sloped = off - (last - first) / (off.size - third) * np.arange(off.size)
+    after_shift, after_ramp = np.abs(off - middle(off)), np.abs(sloped - middle(sloped))
+    tens = _power_of_ten(values, expected)
+    if tens and _is_a_factor(10.0**tens, values, expected, spread, (after_shift, after_ramp)):
         return SCALE
-    if max(how_many(z > 0), how_many(z < 0)) < ONE_SIDED * z.size:
+    above = how_many(off > 0)
+    if max(above, off.size - above) < ONE_SIDED * off.size:
         return UNUSUAL
-    at_night = hour is not None and how_many((hour >= 21) | (hour < 6)) > ONE_SIDED * hour.size
-    if at_night and z.mean() > 0 and values.size >= NIGHT_HOURS * per_hour:
+    rough, straight = middle(after_shift), middle(after_ramp)
+    if min(rough, straight) > EXPLAINED * middle(np.abs(off)):
+        return UNUSUAL
+    is_long = off.size >= LONG_HOURS * per_hour
+    growth = abs(last) / max(abs(first), NOTHING)
+    if is_long and (growth > GROWS or (growth > SLOWLY and straight < STRAIGHTER * rough)):
+        return DRIFT
+    at_night = hour is not None and how_many((hour >= 21) | (hour < 6)) > AT_NIGHT * hour.size
+    if at_night and 2 * above > off.size and off.size >= NIGHT_HOURS * per_hour:
         return NIGHT
-    if values.size < LONG_HOURS * per_hour:
-        return UNUSUAL
-    size = np.abs(values - expected)
-    third = max(1, size.size // 3)
-    first, last = middle(size[:third]), middle(size[-third:])
-    return DRIFT if last > GROWS * first else SHIFT
+    return SHIFT if is_long else UNUSUAL
 
 
-def _is_a_factor(ratios: Floats) -> bool:
-    """Whether most readings are off by the same power of ten."""
-    positive = ratios[ratios > 0]
-    if positive.size < max(3, 0.7 * ratios.size):
-        return False
+def _power_of_ten(values: Floats, expected: Floats) -> int:
+    """Of which most readings are about so many times what was expected; 0 where there is none."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratios = values / expected
+    positive = ratios[(ratios > 0) & np.isfinite(ratios)]
+    if positive.size < max(LEAST_RATIOS, 0.7 * ratios.size):
+        return 0
     logs = np.log10(positive)
     typical = middle(logs)
-    return min(abs(tens - typical) for tens in TENS) < 0.2 and middle(np.abs(logs - typical)) < 0.2
+    tens = round(typical)
+    is_near = abs(typical - tens) <= NEAR_TEN and middle(np.abs(logs - typical)) <= ALIKE
+    return tens if is_near else 0
+
+
+def _is_a_factor(
+    factor: float, values: Floats, expected: Floats, spread: Floats, else_left: tuple[Floats, Floats]
+) -> bool:
+    """Whether divided by it the readings are as usual, while shifted, or on a ramp, they are not.
+
+    What became a fraction of itself says little more than that, so there it need not be more than a shift.
+    """
+    width = np.where(spread > 0, spread, np.inf)
+    if middle(np.abs(values / factor - expected) / width) >= USUAL:
+        return False
+    return factor < 1.0 or min(middle(left / width) for left in else_left) > PLAIN

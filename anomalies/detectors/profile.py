@@ -46,10 +46,13 @@ class Profile:
     def spread(self) -> Floats:
         return 0.5 * (self.above + self.below)
 
+    def side_of(self, values: Floats) -> Floats:
+        """The spread to the side on which each value lies, shape (n,)."""
+        return np.where(values > self.expected, self.above, self.below)
+
     def deviations(self, values: Floats) -> Floats:
         """How many spreads of their side values are off, shape (n,); NaN stays NaN, 0 where nothing varies."""
-        off = values - self.expected
-        side = np.where(off > 0, self.above, self.below)
+        off, side = values - self.expected, self.side_of(values)
         return np.where(np.isnan(off), np.nan, np.divide(off, side, out=np.zeros(off.size), where=side > 0))
 
 
