@@ -20,7 +20,7 @@ NO_METRIC_NAMES = {"timestamp", "quality"}
 
 
 def reading_items(items: list[Any], rejections: Rejections) -> Iterator[ReadingBatch]:
-    """`{timestamp, value, quality?}` or `{timestamp, values: {metric: number}, quality?}`, counted from 1."""
+    """`{timestamp, metric?, value, quality?}` or `{timestamp, values: {metric: number}, quality?}`, counted from 1."""
     times = _times(items)
     problems = dict(times.problems)
     found: dict[str, tuple[list[int], list[float], list[str | None]]] = {}
@@ -31,9 +31,9 @@ def reading_items(items: list[Any], rejections: Rejections) -> Iterator[ReadingB
         if quality is not None and not _is_quality(quality):
             problems[index] = f"quality is not a text of at most {MAX_QUALITY} characters"
             continue
-        values = item.get("values") if "values" in item else {"value": item.get("value")}
-        if not isinstance(values, dict) or not values:
-            problems[index] = "values is not an object of numbers"
+        values = _values(item)
+        if isinstance(values, str):
+            problems[index] = values
             continue
         for metric, value in values.items():
             if (kind := type(value)) is not float and kind is not int:
@@ -48,6 +48,17 @@ def reading_items(items: list[Any], rejections: Rejections) -> Iterator[ReadingB
         rejections.add(index + 1, problems[index])
     for metric, (indices, numbers, qualities) in found.items():
         yield from _batch(metric, np.array(indices), numbers, qualities, times, rejections)
+
+
+def _values(item: Mapping[str, Any]) -> dict[str, Any] | str:
+    """By metric what was read, or what is wrong with it."""
+    if "values" not in item:
+        metric = item.get("metric", "value")
+        return {metric: item.get("value")} if isinstance(metric, str) else "metric is not a text"
+    if "metric" in item:
+        return "metric stands beside value, not beside values, which name their own"
+    values = item["values"]
+    return values if isinstance(values, dict) and values else "values is not an object of numbers"
 
 
 def weather_items(items: list[Any], rejections: Rejections) -> Iterator[WeatherBatch]:

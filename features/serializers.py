@@ -49,6 +49,7 @@ def _items_of(**properties: Any) -> dict[str, Any]:
 
 @extend_schema_field(
     _items_of(
+        metric={"type": "string", "maxLength": 64, "default": "value"},
         value={"type": "number"},
         values={"type": "object", "additionalProperties": {"type": "number"}},
         quality={"type": "string", "nullable": True, "maxLength": 32},
@@ -67,7 +68,14 @@ class ReadingsRequestSerializer(serializers.Serializer[Any]):
     tenant_id = TenantField()
     asset_id = serializers.CharField(max_length=128, validators=[validate_asset_id])
     unit = serializers.CharField(max_length=32, required=False, help_text="Unit of `value`, such as kW.")
-    readings = ReadingsField(help_text="A reading of one metric has `value`, of several `values`.")
+    readings = ReadingsField(
+        help_text="A reading has a `value`, and of another metric its `metric`; or `values` of several metrics."
+    )
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if "metric" in self.initial_data:  # ignored, it would store one metric over the other
+            raise serializers.ValidationError({"metric": "Say it in each reading, beside its value."})
+        return attrs
 
 
 class WeatherRequestSerializer(serializers.Serializer[Any]):

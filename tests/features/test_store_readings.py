@@ -94,10 +94,41 @@ def test_a_reading_may_have_several_metrics(alice: Principal, client_of: ClientO
     assert (stored(), stored("reactive")) == ({0: 1.0}, {0: 2.0})
 
 
+def test_a_reading_may_name_its_metric_as_a_row_of_a_table_does(
+    alice: Principal, client_of: ClientOf
+) -> None:
+    response = client_of(alice).post(
+        URL,
+        body(
+            at(0, 1, metric="power"), at(0, 40, metric="temperature"), at(0, 7), at(1, None, metric="power")
+        ),
+    )
+
+    assert response.json()["accepted"] == 3
+    assert response.json()["rejected"] == [{"row": 4, "reason": "power: no value"}]
+    assert (stored("power"), stored("temperature"), stored()) == ({0: 1.0}, {0: 40.0}, {0: 7.0})
+
+
+def test_a_metric_for_all_readings_is_refused_and_not_taken_for_nothing(
+    alice: Principal, client_of: ClientOf
+) -> None:
+    response = client_of(alice).post(URL, {**body(at(0)), "metric": "power"})
+
+    assert response.status_code == 422
+    (error,) = response.json()["errors"]
+    assert (error["field"], error["message"]) == ("metric", "Say it in each reading, beside its value.")
+    assert not Reading.objects.exists()
+
+
 @pytest.mark.parametrize(
     ("bad", "reason"),
     [
         ({"timestamp": "2025-01-01T05:00:00Z"}, "no value"),
+        (at(5, metric=None), "metric is not a text"),
+        (
+            {"timestamp": "2025-01-01T05:00:00Z", "metric": "power", "values": {"power": 3}},
+            "metric stands beside value, not beside values, which name their own",
+        ),
         (at(5, None), "no value"),
         (at(5, "7"), "'7' is not a number"),
         (at(5, True), "True is not a number"),
