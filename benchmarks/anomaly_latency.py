@@ -140,7 +140,7 @@ def section(requests: int, points: list[int]) -> str:
         f"shared with the client. {machine()}. One client, "
         f"the series in the body, milliseconds, the methods in turns, {ROUNDS} rounds. The processor time of a request is "
         "that of all the product's processes, less what they take when nobody asks. The loop is the one above, before each "
-        "turn: it tells a busy machine from slow code.",
+        "turn: how much the machine changes.",
         "",
         "| points | method | p50 | p95 | processor | loop | goal p95 | |",
         "| ---: | --- | ---: | ---: | ---: | ---: | ---: | --- |",
