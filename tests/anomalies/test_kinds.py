@@ -28,7 +28,7 @@ def called(values: Floats, where: slice, expected: Floats = EXPECTED, spread: Fl
         frozen=silent,
         missing=silent,
         score=score,
-        hour=HOURS % 24.0,
+        hour=(HOURS % 24).astype(np.float64),
         per_hour=1.0,
     )
     assert {KINDS[kind] for kind in np.delete(kinds, where)} == {"unusual"}  # and is told of nobody
