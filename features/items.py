@@ -16,6 +16,7 @@ from features.parse import MAX_QUALITY
 from features.timestamps import Clock, Times, parse_iso
 from features.values import Values
 
+OF_READING = dict.fromkeys(("timestamp", "metric", "value", "values", "quality")).keys()
 NO_METRIC_NAMES = {"timestamp", "quality"}
 
 
@@ -51,12 +52,15 @@ def reading_items(items: list[Any], rejections: Rejections) -> Iterator[ReadingB
 
 
 def _values(item: Mapping[str, Any]) -> dict[str, Any] | str:
-    """By metric what was read, or what is wrong with it."""
+    """By metric what was read, or what is wrong with it: ignored, it would store one metric over the other."""
+    for name in item.keys() - OF_READING:
+        if name.lower().rstrip("s") in ("metric", "value"):
+            return f"{name!r:.40} is no part of a reading; that is {', '.join(OF_READING)}"
     if "values" not in item:
         metric = item.get("metric", "value")
         return {metric: item.get("value")} if isinstance(metric, str) else "metric is not a text"
-    if "metric" in item:
-        return "metric stands beside value, not beside values, which name their own"
+    if "metric" in item or "value" in item:
+        return "values stands alone: it names each metric and its value"
     values = item["values"]
     return values if isinstance(values, dict) and values else "values is not an object of numbers"
 

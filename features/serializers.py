@@ -73,8 +73,10 @@ class ReadingsRequestSerializer(serializers.Serializer[Any]):
     )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        if "metric" in self.initial_data:  # ignored, it would store one metric over the other
-            raise serializers.ValidationError({"metric": "Say it in each reading, beside its value."})
+        said = {*self.initial_data, *self.context["request"].query_params}
+        for name in said:  # ignored, it would store one metric over the other
+            if name.lower().rstrip("s") == "metric":
+                raise serializers.ValidationError({name: "Say the metric in each reading, beside its value."})
         return attrs
 
 

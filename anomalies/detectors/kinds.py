@@ -26,18 +26,18 @@ SPIKE_POINTS = 2
 ONE_SIDED = 0.9
 AT_NIGHT, NIGHT_HOURS = 0.8, 2.0  # share of an episode that lies between nine and six, and how long it is
 LONG_HOURS = 6.0
-GROSS = 20.0  # times the most that is ever expected: no load does that
+GROSS = 20.0  # times all that is expected or read elsewhere: what is in another unit, whatever its shape
+FARTHEST = 3.0  # spreads from what is expected, where what is usual ends
+FLAT = 0.05  # of what an episode is off: readings that move less do not drift
 LEAST_RATIOS = 6  # fewer readings of ten times the usual are an evening
 NEAR_TEN = 0.2  # of a power of ten, in its logarithm: what units and factors are wrong by
 ALIKE = 0.15  # how far the logarithms of those factors lie from their median, by the median
 USUAL = 1.5  # spreads; what is left over may be this much where readings were divided by that factor,
 PLAIN = 1.0  # and is more than this where they were shifted, or that would be what happened
 EXPLAINED = 0.35  # of what an episode is off: what a shift or a drift leaves over may be this much
-GROWS = 1.5  # from its first third to its last: a drift,
-SLOWLY, STRAIGHTER = (
-    1.15,
-    0.6,
-)  # as is what grows less, where a ramp leaves over so much less than a shift does
+GROWS = 1.5  # times, from its first third to its last: a drift,
+SLOWLY = 1.15  # or by less, where a ramp leaves over much less than a shift does:
+STRAIGHTER = 0.6  # times as much
 NOTHING = 1e-300
 
 
@@ -74,20 +74,16 @@ def kinds_of(
     bounds = np.append(begins, score.size)
     edges, all_edges = np.searchsorted(core, bounds), np.searchsorted(at, bounds)
     named = np.full(begins.size, SPIKE, dtype=np.int64)
-    gross = GROSS * float(np.max(np.abs(expected), initial=0.0, where=np.isfinite(expected)))
+    elsewhere = _largest_elsewhere(np.where(is_known, np.abs(values), 0.0), bounds)
+    usual = float(np.max(np.abs(expected[is_known]) + FARTHEST * spread[is_known], initial=0.0))
     for index in np.flatnonzero(np.diff(edges) > SPIKE_POINTS).tolist():
-        cells = slice(core[edges[index]], core[edges[index + 1] - 1] + 1)
-        of_it = is_known[cells]
-        if gross > 0.0 and middle(np.abs(values[core[edges[index] : edges[index + 1]]])) > gross:
+        mine = core[edges[index] : edges[index + 1]]
+        if 0.0 < GROSS * max(usual, elsewhere[index]) < middle(np.abs(values[mine])):
             named[index] = SCALE
             continue
-        named[index] = _kind_of_episode(
-            values[cells][of_it],
-            expected[cells][of_it],
-            spread[cells][of_it],
-            None if hour is None else hour[at[all_edges[index] : all_edges[index + 1]]],
-            per_hour,
-        )
+        cells = mine[0] + np.flatnonzero(is_known[mine[0] : mine[-1] + 1])
+        hours = None if hour is None else hour[at[all_edges[index] : all_edges[index + 1]]]
+        named[index] = _kind_of_episode(values[cells], expected[cells], spread[cells], hours, per_hour)
     kinds[at] = named[episode]
     kinds[is_known & (values == 0) & (z < 0) & (score >= NAMED_FROM)] = DROP
     kinds[(frozen >= NAMED_FROM) & (values != 0)] = STUCK
@@ -101,6 +97,13 @@ def _episodes(flags: Flags, bridge: int) -> Ints:
     return at[np.diff(at, prepend=-bridge - 1) > bridge]
 
 
+def _largest_elsewhere(sizes: Floats, bounds: Ints) -> Floats:
+    """Of each episode, from its first cell to the next one's, the largest size outside of it, shape (episodes,)."""
+    before = np.concatenate(([0.0], np.maximum.accumulate(sizes)))
+    after = np.concatenate((np.maximum.accumulate(sizes[::-1])[::-1], [0.0]))
+    return np.asarray(np.maximum(before[bounds[:-1]], after[bounds[1:]]))
+
+
 def _kind_of_episode(
     values: Floats, expected: Floats, spread: Floats, hour: Floats | None, per_hour: float
 ) -> int:
@@ -108,6 +111,10 @@ def _kind_of_episode(
 
     hour: of the whole episode, or a shift would be a load at night where only nights have a narrow spread.
     """
+    is_long = values.size >= LONG_HOURS * per_hour
+    at_night = hour is not None and how_many((hour >= 21) | (hour < 6)) > AT_NIGHT * hour.size
+    if values.size < LEAST_RATIOS and not (is_long or at_night):
+        return UNUSUAL
     off = values - expected
     third = off.size // 3
     first, last = middle(off[:third]), middle(off[-third:])
@@ -120,13 +127,13 @@ def _kind_of_episode(
     if max(above, off.size - above) < ONE_SIDED * off.size:
         return UNUSUAL
     rough, straight = middle(after_shift), middle(after_ramp)
-    if min(rough, straight) > EXPLAINED * middle(np.abs(off)):
+    size = middle(np.abs(off))
+    if min(rough, straight) > EXPLAINED * size:
         return UNUSUAL
-    is_long = off.size >= LONG_HOURS * per_hour
     growth = abs(last) / max(abs(first), NOTHING)
-    if is_long and (growth > GROWS or (growth > SLOWLY and straight < STRAIGHTER * rough)):
+    moves = middle(np.abs(values - middle(values))) > FLAT * size
+    if is_long and moves and (growth > GROWS or (growth > SLOWLY and straight < STRAIGHTER * rough)):
         return DRIFT
-    at_night = hour is not None and how_many((hour >= 21) | (hour < 6)) > AT_NIGHT * hour.size
     if at_night and 2 * above > off.size and off.size >= NIGHT_HOURS * per_hour:
         return NIGHT
     return SHIFT if is_long else UNUSUAL
@@ -134,7 +141,7 @@ def _kind_of_episode(
 
 def _power_of_ten(values: Floats, expected: Floats) -> int:
     """Of which most readings are about so many times what was expected; 0 where there is none."""
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         ratios = values / expected
     positive = ratios[(ratios > 0) & np.isfinite(ratios)]
     if positive.size < max(LEAST_RATIOS, 0.7 * ratios.size):
@@ -154,6 +161,7 @@ def _is_a_factor(
     What became a fraction of itself says little more than that, so there it need not be more than a shift.
     """
     width = np.where(spread > 0, spread, np.inf)
-    if middle(np.abs(values / factor - expected) / width) >= USUAL:
-        return False
-    return factor < 1.0 or min(middle(left / width) for left in else_left) > PLAIN
+    with np.errstate(over="ignore"):
+        if middle(np.abs(values / factor - expected) / width) >= USUAL:
+            return False
+        return factor < 1.0 or min(middle(left / width) for left in else_left) > PLAIN

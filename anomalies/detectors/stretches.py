@@ -40,8 +40,10 @@ def sustained(z: Floats, known: Flags, cells: int) -> Floats:
 
     Args:
         z: deviation in spreads, shape (n,). known: where something was read; a gap ends what is kept.
-        cells: at least 2.
+        cells: at least 2; nothing lasts longer than the series.
     """
+    if cells > z.size:  # and the filters would take memory for all of them
+        return np.zeros(z.size)
     sides = []
     for sign in (1.0, -1.0):
         side = np.where(known, np.maximum(sign * z, 0.0), 0.0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from anomalies.detectors.base import Floats
+from anomalies.detectors.base import Floats, Ints
 from anomalies.detectors.kinds import KINDS, kinds_of
 
 HOURS = np.arange(96)
@@ -14,7 +14,9 @@ SPREAD = np.full(HOURS.size, 3.0)
 NOISE = np.random.default_rng(7).normal(0.0, 2.0, HOURS.size)
 
 
-def called(values: Floats, where: slice, expected: Floats = EXPECTED, spread: Floats = SPREAD) -> set[str]:
+def called(
+    values: Floats, where: slice | Ints, expected: Floats = EXPECTED, spread: Floats = SPREAD
+) -> set[str]:
     """What the cells of `where` are called, all of which are scored."""
     z = (values - expected) / spread
     silent = np.zeros(values.size)
@@ -55,6 +57,32 @@ def test_a_thousand_times_what_is_mostly_nothing_is_a_wrong_unit() -> None:
     values[where] *= 1000.0
 
     assert called(values, where, expected, np.full(HOURS.size, 0.5)) == {"scale_error"}
+
+
+def test_what_mostly_rests_and_now_and_then_works_is_in_no_wrong_unit() -> None:
+    """A charger: 4 W, and 11 kW for four hours on two evenings."""
+    expected, first, second = np.full(HOURS.size, 0.004), slice(18, 22), slice(66, 70)
+    values = expected.copy()
+    values[first], values[second] = 11.0, 11.1
+
+    assert called(values, np.r_[first, second], expected, np.full(HOURS.size, 0.001)) == {"unusual"}
+
+
+def test_what_is_far_off_from_about_nothing_is_in_no_wrong_unit() -> None:
+    """Reactive power, which is positive as often as negative."""
+    where = slice(40, 52)
+    values = NOISE.copy()
+    values[where] += 30.0
+
+    assert called(values, where, np.zeros(HOURS.size)) == {"level_shift"}
+
+
+def test_a_house_that_was_left_is_off_by_ever_more_in_the_evening_and_does_not_drift() -> None:
+    where = slice(28, 40)  # from four in the morning, when least is expected
+    values = EXPECTED + NOISE
+    values[where] = 1.0
+
+    assert "drift" not in called(values, where)
 
 
 def test_a_shift_to_ten_times_the_usual_is_a_shift() -> None:
@@ -109,8 +137,8 @@ def test_what_goes_both_ways_is_unusual() -> None:
 def test_the_largest_number_is_named_where_nothing_is_expected_too() -> None:
     where = slice(36, 48)
 
-    for usual, name in ((0.0, "level_shift"), (-5.0, "scale_error")):
+    for usual in (0.0, -5.0):
         expected = np.full(HOURS.size, usual)
         values = expected.copy()
         values[where] = 1e15
-        assert called(values, where, expected) == {name}
+        assert called(values, where, expected) == {"scale_error"}

@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from anomalies.detectors import DETECTORS
+from anomalies.detectors.base import Problem
 from anomalies.detectors.stretches import best_stretches, stretches, sustained
 
 Floats = NDArray[np.float64]
@@ -113,3 +115,14 @@ def test_nothing_is_a_stretch_of_nothing() -> None:
     total, mean = best_stretches(np.empty(0))
 
     assert total.size == mean.size == 0
+
+
+@pytest.mark.parametrize("step_us", [1, 100])
+def test_readings_a_microsecond_apart_are_judged_in_no_more_memory_than_others(step_us: int) -> None:
+    """Four hours of them would be fourteen thousand million."""
+    values = np.random.default_rng(1).normal(50.0, 1.0, 200)
+    values[100] = 90.0
+
+    scores = DETECTORS["z_score"].score(Problem(step_us * np.arange(200), values))
+
+    assert np.argmax(scores.score) == 100

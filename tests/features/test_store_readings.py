@@ -109,14 +109,17 @@ def test_a_reading_may_name_its_metric_as_a_row_of_a_table_does(
     assert (stored("power"), stored("temperature"), stored()) == ({0: 1.0}, {0: 40.0}, {0: 7.0})
 
 
+@pytest.mark.parametrize(
+    ("url", "field"), [(URL, "metric"), (URL, "Metrics"), (f"{URL}?metric=power", "metric")]
+)
 def test_a_metric_for_all_readings_is_refused_and_not_taken_for_nothing(
-    alice: Principal, client_of: ClientOf
+    alice: Principal, client_of: ClientOf, url: str, field: str
 ) -> None:
-    response = client_of(alice).post(URL, {**body(at(0)), "metric": "power"})
+    response = client_of(alice).post(url, body(at(0)) if "?" in url else {**body(at(0)), field: "power"})
 
     assert response.status_code == 422
     (error,) = response.json()["errors"]
-    assert (error["field"], error["message"]) == ("metric", "Say it in each reading, beside its value.")
+    assert (error["field"], error["message"]) == (field, "Say the metric in each reading, beside its value.")
     assert not Reading.objects.exists()
 
 
@@ -127,7 +130,12 @@ def test_a_metric_for_all_readings_is_refused_and_not_taken_for_nothing(
         (at(5, metric=None), "metric is not a text"),
         (
             {"timestamp": "2025-01-01T05:00:00Z", "metric": "power", "values": {"power": 3}},
-            "metric stands beside value, not beside values, which name their own",
+            "values stands alone: it names each metric and its value",
+        ),
+        (at(5, values={"power": 3}), "values stands alone: it names each metric and its value"),
+        (
+            at(5, Metric="power"),
+            "'Metric' is no part of a reading; that is timestamp, metric, value, values, quality",
         ),
         (at(5, None), "no value"),
         (at(5, "7"), "'7' is not a number"),
