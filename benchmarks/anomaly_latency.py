@@ -104,7 +104,14 @@ class Asked:
 
     def row(self, size: Size, method: str) -> str:
         p50, p95 = np.percentile(self.took, [50, 95])
-        told = [f"{size.points:,}", method, f"{p50:.0f}", f"{p95:.0f}", f"{self.worked / len(self.took):.0f}"]
+        told = [
+            f"{size.points:,}",
+            method,
+            str(len(self.took)),
+            f"{p50:.0f}",
+            f"{p95:.0f}",
+            f"{self.worked / len(self.took):.0f}",
+        ]
         told.append(f"{min(self.yardstick):.0f} to {max(self.yardstick):.0f}")
         told += ["", ""] if size.goal_ms is None else [f"{size.goal_ms:,.0f}", _word(p95, size.goal_ms)]
         return f"| {' | '.join(told)} |"
@@ -142,8 +149,8 @@ def section(requests: int, points: list[int]) -> str:
         "that of all the product's processes, less what they take when nobody asks. The loop is the one above, before each "
         "turn: how much the machine changes.",
         "",
-        "| points | method | p50 | p95 | processor | loop | goal p95 | |",
-        "| ---: | --- | ---: | ---: | ---: | ---: | ---: | --- |",
+        "| points | method | requests | p50 | p95 | processor | loop | goal p95 | |",
+        "| ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
         *rows(requests, points),
         "",
     ]

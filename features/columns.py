@@ -124,7 +124,12 @@ def reading_layout(names: Sequence[str], wanted: Wanted) -> Layout:
         columns = others
     else:
         columns = [_value(known, others)]
-    if metric_column and len(columns) == 1 and not wanted.metrics:
+    if metric_column and (len(columns) > 1 or wanted.metrics):
+        hint = (
+            f"The column {metric_column!r} names it, and so does what was asked for. Leave one of them out."
+        )
+        raise known.unclear("The metric of a row", hint)
+    if metric_column:
         return Layout(timestamp, {columns[0]: ""}, quality, metric_column)
     return Layout(timestamp, _metrics(known, columns, wanted), quality)
 

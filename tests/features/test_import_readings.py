@@ -308,6 +308,8 @@ def test_an_older_encoding_can_be_told(load: Import) -> None:
         ("", {}, "it is empty"),
         ("a,b\n1,2\n", {}, "The column of timestamps is not clear. The file has the columns: a, b"),
         ("time,a,b\n2025-01-01,1,2\n", {}, "The column of values is not clear"),
+        ("time,metric,value\n2025-01-01,a,2\n", {"metric": ["b"]}, "The metric of a row is not clear"),
+        ("time,metric,a,b\n2025-01-01,a,2,3\n", {"wide": True}, "The column 'metric' names it, and so does"),
         ("date,time,value\n2025-01-01,00:00,1\n", {}, "Date and time stand in two columns"),
         ("time,value\n2025-01-01,1\n", {"value_column": ["kw"]}, "There is no column 'kw'"),
         ("time,value,value\n2025-01-01,1,2\n", {}, "two columns are called 'value'"),
