@@ -16,7 +16,7 @@ from features.parse import MAX_QUALITY
 from features.timestamps import Clock, Times, parse_iso
 from features.values import Values
 
-OF_READING = dict.fromkeys(("timestamp", "metric", "value", "values", "quality")).keys()
+OF_READING = ("timestamp", "metric", "value", "values", "quality")
 NO_METRIC_NAMES = {"timestamp", "quality"}
 
 
@@ -53,7 +53,7 @@ def reading_items(items: list[Any], rejections: Rejections) -> Iterator[ReadingB
 
 def _values(item: Mapping[str, Any]) -> dict[str, Any] | str:
     """By metric what was read, or what is wrong with it: ignored, it would store one metric over the other."""
-    for name in item.keys() - OF_READING:
+    for name in item.keys() - set(OF_READING):
         if name.lower().rstrip("s") in ("metric", "value"):
             return f"{name!r:.40} is no part of a reading; that is {', '.join(OF_READING)}"
     if "values" not in item:
